@@ -1,0 +1,1 @@
+"""The inbound wing: DMARC report mails in, rows out."""
