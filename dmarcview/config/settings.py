@@ -1,0 +1,151 @@
+"""The settings of the house, by section of the TOML file: type, default, bounds and help in one place.
+
+The reader, the command line, the reference page and the tests are all made from these classes.
+`metadata` of a field: help (one sentence), kind (address, network, domain, mailbox, path, url), choices, low, high.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dmarcview_reports.settings import Limits
+
+
+def _f(default: Any, help: str, **rules: Any) -> Any:
+    return field(default=default, metadata={"help": help, **rules})
+
+
+def _m(help: str, **rules: Any) -> Any:
+    return field(default_factory=dict, metadata={"help": help, **rules})
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Where everything is kept, and for how long."""
+
+    dir: str = _f(
+        "",
+        "Folder of all data. Empty: `/var/lib/dmarcview` where it exists, else `./dmarcview-data`. "
+        "`--data` overrides it.",
+        kind="path",
+    )
+    url: str = _f("", "Ledger as a database URL. Empty: `ledger.sqlite` in the data folder.", kind="url")
+    retention_days: int = _f(
+        0, "Days that records are kept after the end of their period; 0 keeps them for ever.", low=0
+    )
+    domain_retention_days: Mapping[str, int] = _m("Days for single domains, which go before `retention_days`.", low=0)
+    archive_days: int = _f(0, "Days that the raw mails are kept; 0 keeps them for ever.", low=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Domains:
+    """What is yours."""
+
+    watched: tuple[str, ...] = _f(
+        (), "Your domains. Reports for others are kept apart as `unknown_domain`. Empty: every domain.", kind="domain"
+    )
+    own_networks: tuple[str, ...] = _f((), "Addresses and networks that send your mail.", kind="network")
+    approved: tuple[str, ...] = _f((), "Services that send for you, by the name that `dmarcview sources` shows.")
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One place where mail is taken: `[[receive.listeners]]`."""
+
+    address: str = _f("127.0.0.1", "Address to listen on.", kind="address")
+    port: int = _f(2525, "Port to listen on; 0 takes a free one and says which.", low=0, high=65535)
+    socket: str = _f("", "Path of a unix socket, in place of address and port (LMTP).", kind="path")
+    protocol: str = _f("smtp", "Language spoken here.", choices=("smtp", "lmtp"))
+    mode: str = _f("plain", "`starttls` offers TLS, `tls` begins with it; both need a certificate.",
+                   choices=("plain", "starttls", "tls"))  # fmt: skip
+    proxy_peers: tuple[str, ...] = _f((), "Peers that must begin with a PROXY header.", kind="network")
+
+
+@dataclass(frozen=True, slots=True)
+class Receive:
+    """The receiver of report mails."""
+
+    listeners: tuple[Listener, ...] = _f((Listener(),), "Where to listen; by default only on loopback.")
+    hostname: str = _f("", "Name in the greeting. Empty: the machine's own.", kind="domain")
+    rua: tuple[str, ...] = _f((), "Addresses that take aggregate reports; nothing else is accepted.", kind="mailbox")
+    ruf: tuple[str, ...] = _f((), "Addresses that take failure reports.", kind="mailbox")
+    tlsrpt: tuple[str, ...] = _f((), "Addresses that take TLS reports.", kind="mailbox")
+    certificate: str = _f("", "PEM file with the certificate chain; read again when it changes.", kind="path")
+    key: str = _f("", "PEM file with the private key.", kind="path")
+    reserve_mb: int = _f(64, "Free space in MB below which mail is put off with 452.", low=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Which report mails are believed."""
+
+    check: bool = _f(True, "Verify SPF, DKIM and DMARC of each report mail that arrives.")
+    count: tuple[str, ...] = _f(
+        ("pass", "unknown"),
+        "Verdicts that count in charts; `unknown` is what was imported. The rest is shown as unverified.",
+        choices=("pass", "fail", "none", "unknown"),
+    )
+    seconds: float = _f(20.0, "Longest time for one verification.", low=1, high=300)
+    workers: int = _f(8, "Verifications at the same time.", low=1, high=64)
+    tries: int = _f(4, "Verifications of one mail while DNS fails for the moment.", low=1, high=20)
+
+
+@dataclass(frozen=True, slots=True)
+class Dns:
+    """Look-ups."""
+
+    servers: tuple[str, ...] = _f(
+        (), "Resolvers to ask, `address` or `address:port`. Empty: the system's.", kind="server"
+    )
+    timeout: float = _f(5.0, "Seconds for one look-up.", low=0.1, high=60)
+    reverse: bool = _f(True, "Look up the names of sending addresses, in the background.")
+
+
+@dataclass(frozen=True, slots=True)
+class Geo:
+    """Country and network of an address. Without files, a table that comes with dmarcview is used."""
+
+    country: str = _f("", "MMDB file with countries.", kind="path")
+    asn: str = _f("", "MMDB file with networks.", kind="path")
+
+
+@dataclass(frozen=True, slots=True)
+class Dashboard:
+    """The pages."""
+
+    listen: str = _f("127.0.0.1", "Address to listen on. There is no login yet: keep it on loopback.", kind="address")
+    port: int = _f(8080, "Port to listen on; 0 takes a free one and says which.", low=0, high=65535)
+    prefix: str = _f("/", "Path under which a reverse proxy serves the pages.")
+    title: str = _f("dmarcview", "Name in the browser's tab.")
+    hosts: tuple[str, ...] = _f((), "Host names by which browsers may ask, beside loopback and `listen`.")
+    threads: int = _f(4, "Requests answered at the same time.", low=1, high=64)
+
+
+@dataclass(frozen=True, slots=True)
+class Ingest:
+    """From the spool to the store."""
+
+    poll_seconds: float = _f(0.25, "Wait between two looks into an empty spool.", low=0.01, high=60)
+    batch_mails: int = _f(500, "Most mails stored in one transaction.", low=1, high=100_000)
+    tries: int = _f(3, "Crashes of the reader before a batch is read mail by mail and the culprit set aside.",
+                    low=1, high=100)  # fmt: skip
+    flush_rows: int = _f(5_000, "Most rows that wait in the ledger before they become a file.", low=1)
+    flush_seconds: int = _f(60, "Longest time that rows wait in the ledger.", low=1)
+    upkeep_hours: float = _f(6.0, "Hours between two rounds of compaction, sweep and retention.", low=0.01)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings. Made by `config.load`; frozen, so that one process never sees two answers."""
+
+    data: Data = field(default_factory=Data)
+    domains: Domains = field(default_factory=Domains)
+    receive: Receive = field(default_factory=Receive)
+    limits: Limits = field(default_factory=Limits)
+    trust: Trust = field(default_factory=Trust)
+    dns: Dns = field(default_factory=Dns)
+    geo: Geo = field(default_factory=Geo)
+    dashboard: Dashboard = field(default_factory=Dashboard)
+    ingest: Ingest = field(default_factory=Ingest)
