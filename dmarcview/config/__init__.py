@@ -16,7 +16,6 @@ from dmarcview.config.settings import (
     Domains,
     Geo,
     Ingest,
-    Listener,
     Receive,
     Trust,
 )
@@ -31,7 +30,6 @@ __all__ = [
     "Fault",
     "Geo",
     "Ingest",
-    "Listener",
     "Receive",
     "Trust",
     "data_dir",

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from dmarcview.config.lines import Path as Place
 from dmarcview.config.lines import key_lines, line_of
-from dmarcview.config.settings import Config
+from dmarcview.config.settings import Config, rules
 
 PREFIX = "DMARCVIEW_"
 RESERVED = ("DMARCVIEW_CONFIG", "DMARCVIEW_TEST_")  # names that are no settings
@@ -85,18 +85,18 @@ class _Reader:
             self.fault(place, f"must be a table, written as [{dotted(place)}]")
             return kind()
         hints = typing.get_type_hints(kind)
-        fields = {f.name: f for f in dataclasses.fields(kind)}
+        names = [f.name for f in dataclasses.fields(kind)]
         values: dict[str, Any] = {}
         for key, value in tree.items():
-            if key not in fields:
-                self.fault((*place, key), f"no such {'setting' if place else 'section'}{near(key, list(fields))}")
+            if key not in names:
+                self.fault((*place, key), f"no such {'setting' if place else 'section'}{near(key, names)}")
                 continue
             origin = value.name if isinstance(value, _FromEnvironment) else ""
             try:
                 plain = value.text if isinstance(value, _FromEnvironment) else value
                 if origin:
                     plain = _from_text(hints[key], plain)
-                values[key] = self.value(hints[key], plain, (*place, key), fields[key].metadata)
+                values[key] = self.value(hints[key], plain, (*place, key), rules(kind, key))
             except Bad as error:
                 if origin:
                     self.faults.append(Fault(0, origin, str(error)))
@@ -104,7 +104,7 @@ class _Reader:
                     self.fault((*place, key), str(error))
         return kind(**values)
 
-    def value(self, hint: Any, value: Any, place: Place, rules: Mapping[str, Any]) -> Any:
+    def value(self, hint: Any, value: Any, place: Place, bounds: Mapping[str, Any]) -> Any:
         """Make one value of the hinted type; raises Bad."""
         if dataclasses.is_dataclass(hint):
             return self.table(typing.cast(type, hint), value, place)
@@ -113,18 +113,18 @@ class _Reader:
             inner = typing.get_args(hint)[0]
             if not isinstance(value, list):
                 raise Bad(f"must be a list, not {_kind(value)}")
-            return tuple(self.value(inner, item, (*place, n), rules) for n, item in enumerate(value))
+            return tuple(self.value(inner, item, (*place, n), bounds) for n, item in enumerate(value))
         if outer is not None and issubclass(outer, Mapping):
             if not isinstance(value, dict):
                 raise Bad(f"must be a table, not {_kind(value)}")
-            found = {domain(key): _scalar(int, item, rules) for key, item in value.items()}
+            found = {domain(key): _scalar(int, item, bounds) for key, item in value.items()}
             return types.MappingProxyType(found)
         if isinstance(hint, types.UnionType):
             hint = next(arm for arm in typing.get_args(hint) if arm is not type(None))
-        checked = _scalar(hint, value, rules)
-        check = _KINDS.get(rules.get("kind", ""))
+        checked = _scalar(hint, value, bounds)
+        check = _KINDS.get(bounds.get("kind", ""))
         if check and checked != "":
-            return check(checked) if rules["kind"] != "path" else str(self.path(checked))
+            return check(checked) if bounds["kind"] != "path" else str(self.path(checked))
         return checked
 
     def path(self, text: str) -> Path:
@@ -194,16 +194,16 @@ def _kind(value: object) -> str:
     return _NAMES.get(type(value), type(value).__name__)
 
 
-def _scalar(hint: Any, value: Any, rules: Mapping[str, Any]) -> Any:
+def _scalar(hint: Any, value: Any, bounds: Mapping[str, Any]) -> Any:
     if hint is float and type(value) is int:
         value = float(value)
     if type(value) is not hint:
         raise Bad(f"must be {_NAMES.get(hint, str(hint))}, not {_kind(value)}")
-    choices = rules.get("choices")
+    choices = bounds.get("choices")
     if choices and value not in choices:
         raise Bad(f"{value!r} is not one of {', '.join(choices)}{near(str(value), list(choices))}")
-    low, high = rules.get("low"), rules.get("high")
-    if low is None and hint in (int, float) and not rules.get("kind"):
+    low, high = bounds.get("low"), bounds.get("high")
+    if low is None and hint in (int, float) and not bounds.get("kind"):
         low = 0
     if low is not None and value < low:
         raise Bad(f"{value} is below the least value, {low}")

@@ -7,10 +7,34 @@ The reader, the command line, the reference page and the tests are all made from
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import Any
 
 from dmarcview_reports.settings import Limits
+from dmarcview_smtp.settings import MODES, PROTOCOLS, DoorSettings, Listener
+
+# What the wings' own settings may hold; the wings say the meaning, the house checks what a person wrote.
+RULES: Mapping[type, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        Listener: {
+            "host": {"kind": "address"},
+            "port": {"low": 0, "high": 65535},
+            "path": {"kind": "path"},
+            "path_mode": {"low": 0, "high": 0o777},
+            "mode": {"choices": MODES},
+            "protocol": {"choices": PROTOCOLS},
+            "proxy_peers": {"kind": "network"},
+        },
+        Limits: {f.name: {"low": 1} for f in fields(Limits)},
+    }
+)
+
+
+def rules(kind: type, name: str) -> Mapping[str, Any]:
+    """The rules of one field: its own metadata and the table above."""
+    own = next(f.metadata for f in fields(kind) if f.name == name)
+    return {**own, **RULES.get(kind, {}).get(name, {})}
 
 
 def _f(default: Any, help: str, **rules: Any) -> Any:
@@ -51,19 +75,6 @@ class Domains:
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
-    """One place where mail is taken: `[[receive.listeners]]`."""
-
-    address: str = _f("127.0.0.1", "Address to listen on.", kind="address")
-    port: int = _f(2525, "Port to listen on; 0 takes a free one and says which.", low=0, high=65535)
-    socket: str = _f("", "Path of a unix socket, in place of address and port (LMTP).", kind="path")
-    protocol: str = _f("smtp", "Language spoken here.", choices=("smtp", "lmtp"))
-    mode: str = _f("plain", "`starttls` offers TLS, `tls` begins with it; both need a certificate.",
-                   choices=("plain", "starttls", "tls"))  # fmt: skip
-    proxy_peers: tuple[str, ...] = _f((), "Peers that must begin with a PROXY header.", kind="network")
-
-
-@dataclass(frozen=True, slots=True)
 class Receive:
     """The receiver of report mails."""
 
@@ -75,6 +86,7 @@ class Receive:
     certificate: str = _f("", "PEM file with the certificate chain; read again when it changes.", kind="path")
     key: str = _f("", "PEM file with the private key.", kind="path")
     reserve_mb: int = _f(64, "Free space in MB below which mail is put off with 452.", low=0)
+    door: DoorSettings = field(default_factory=DoorSettings, metadata={"help": "Limits of one session."})
 
 
 @dataclass(frozen=True, slots=True)

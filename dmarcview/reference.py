@@ -1,0 +1,154 @@
+"""The reference pages of docs/reference, made from the code itself; a test holds the files equal to this."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from dmarcview.config.settings import Config, rules
+from dmarcview.config.show import literal
+from dmarcview_smtp.settings import Listener
+
+_MADE = "<!-- Made by `make reference` from the code; edit the code, not this page. -->"
+_TYPES: dict[Any, str] = {int: "whole number", float: "number", bool: "true or false", str: "text"}
+
+
+def config_page() -> str:
+    """Every setting with type, default, bounds and meaning."""
+    lines = [
+        "# Settings",
+        _MADE,
+        "",
+        "One TOML file: the one that `--config` or `DMARCVIEW_CONFIG` names, else `./dmarcview.toml`, else",
+        "`/etc/dmarcview.toml`. Every setting has a default; a relative path starts at the folder of the file.",
+        "`dmarcview config check` lists every fault with its line; `dmarcview config show` prints what holds.",
+        "",
+        "Each setting can be given in the environment as `DMARCVIEW_<SECTION>_<KEY>`, which goes before the file:",
+        "`DMARCVIEW_DASHBOARD_PORT=8081`, `DMARCVIEW_DOMAINS_WATCHED=example.org,example.net` (lists by commas), and",
+        "`DMARCVIEW_RECEIVE_LISTENERS='[{port = 25}]'` (tables as TOML).",
+        "",
+    ]
+    for section, kind in typing.get_type_hints(Config).items():
+        lines += [f"## [{section}]", "", *_section(kind), ""]
+        for field in dataclasses.fields(kind):
+            hint = typing.get_type_hints(kind)[field.name]
+            if dataclasses.is_dataclass(hint):
+                lines += [f"### [{section}.{field.name}]", "", *_section(typing.cast(type, hint)), ""]
+        if section == "receive":
+            lines += ["### [[receive.listeners]]", "", *_section(Listener), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _section(kind: type) -> list[str]:
+    hints = typing.get_type_hints(kind)
+    rows = ["| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
+    for field in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(hints[field.name]):
+            continue
+        default = field.default if field.default is not dataclasses.MISSING else {}
+        shown = "one on loopback, port 2525" if field.name == "listeners" else f"`{literal(default)}`"
+        text = f"{field.metadata['help']}{_bounds(rules(kind, field.name))}".replace("|", "\\|")
+        rows.append(f"| `{field.name}` | {_type(hints[field.name])} | {shown} | {text} |")
+    return [(kind.__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " "), "", *rows]
+
+
+def _bounds(found: Mapping[str, Any]) -> str:
+    if "choices" in found:
+        return f" One of {', '.join(f'`{word}`' for word in found['choices'])}."
+    low, high = found.get("low"), found.get("high")
+    if low and high:
+        return f" From {low} to {high}."
+    return f" At least {low}." if low else f" At most {high}." if high else ""
+
+
+def _type(hint: Any) -> str:
+    outer = typing.get_origin(hint)
+    if outer is tuple:
+        inner = typing.get_args(hint)[0]
+        return "tables" if dataclasses.is_dataclass(inner) else f"list of {_TYPES[inner]}"
+    return _TYPES.get(hint, "table of days by domain" if outer is not None else str(hint))
+
+
+def commands_page() -> str:
+    """Every command with its options."""
+    from dmarcview import cli
+
+    lines = [
+        "# Commands",
+        _MADE,
+        "",
+        "Tables are for people; with `--json` each command prints JSON for programs.",
+        "",
+        "| exit code | meaning |",
+        "| --- | --- |",
+        "| 0 | all taken, all well |",
+        "| 1 | something was refused, or a check failed |",
+        "| 2 | wrong use: a command, an option or a setting that does not fit |",
+        "| 3 | this machine is at fault: disk full, store out of reach |",
+        "| 130 | stopped from the keyboard |",
+        "",
+    ]
+    actions = cli.parser()._subparsers
+    assert actions is not None
+    choices: dict[str, argparse.ArgumentParser] = dict(actions._group_actions[0].choices or {})
+    for command in cli.COMMANDS:
+        lines += [f"## {command.name}", "", command.help, "", "| argument | meaning |", "| --- | --- |"]
+        for action in choices[command.name]._actions:
+            if isinstance(action, argparse._HelpAction):
+                continue
+            names = ", ".join(f"`{name}`" for name in action.option_strings) or f"`{_name(action)}`"
+            words = f" One of {', '.join(f'`{c}`' for c in action.choices)}." if action.choices else ""
+            lines.append(f"| {names} | {_sentence(action.help)}{words} |".replace("|  ", "| "))
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _name(action: argparse.Action) -> str:
+    return action.metavar if isinstance(action.metavar, str) else action.dest.upper()
+
+
+def _sentence(text: str | None) -> str:
+    return text[0].upper() + text[1:] + "." if text else ""
+
+
+def columns_page() -> str:
+    """The public columns of a record row."""
+    from dmarcview_reports.schema import COLUMNS
+
+    lines = [
+        "# Columns",
+        _MADE,
+        "",
+        "One row is one record of one report; every rate weighs by `count`. These are the columns, in order, of",
+        "`Store.records()`, of `dmarcview export` and of the pages. Times are UTC, periods half-open; null means that",
+        "the report did not say. `said by`: the report, its record, or the house (looked up here; may change later).",
+        "",
+        "| column | type | said by | meaning |",
+        "| --- | --- | --- | --- |",
+    ]
+    lines += [f"| `{c.name}` | {c.type} | {c.origin} | {c.help} |" for c in COLUMNS]
+    lines += [
+        "",
+        "`texts` are lists of text. `dkim` is a list of {domain, selector, result, human_result}; `spf` a list of",
+        "{domain, scope, result, human_result}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def codes_page() -> str:
+    """Warnings and refusals."""
+    from dmarcview_reports.vocab import DROPS, REFUSALS, WARNINGS
+
+    lines = ["# Codes", _MADE, "", "Codes are stable: scripts may rely on them.", "", "## Refusals", ""]
+    lines += ["What could not become rows. The raw input is kept: `dmarcview refused`.", ""]
+    lines += ["| code | meaning |", "| --- | --- |", *(f"| `{code}` | {text} |" for code, text in REFUSALS.items())]
+    lines += ["", "## Warnings", "", "What was repaired, and what was dropped (*).", ""]
+    lines += ["| code | meaning |", "| --- | --- |"]
+    lines += [f"| `{code}`{' *' if code in DROPS else ''} | {text} |" for code, text in WARNINGS.items()]
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"config": config_page, "commands": commands_page, "columns": columns_page, "codes": codes_page}
