@@ -52,6 +52,16 @@ SCHEMAS = ("draft", "rfc7489", "rfc9990")
 
 WARNINGS: Mapping[str, str] = MappingProxyType(
     {
+        # the mail and the archives around the XML
+        "wrong_boundary": "The mail named a boundary that its parts do not use; the line that they use was taken.",
+        "missing_boundary": "The mail ended without the line that closes its parts; what was there was read.",
+        "wrong_encoding": "A part was not encoded as its header says; it was read as what it is.",
+        "stray_base64": "A base64 part held characters that are none of it; they were left out.",
+        "odd_padding": "A base64 part was padded wrongly; what it holds was read.",
+        "cut_archive": "The archive was cut or damaged; what could be unpacked was kept.",
+        "bad_checksum": "The checksum of the archive is wrong: the content may have been changed on the way.",
+        "junk_after_archive": "There were bytes after the end of the archive; they were left out.",
+        "imported": "The report was read from parsedmarc's output, which leaves some things out; see the docs.",
         # the text of the XML, before any field was read
         "bad_encoding": "The bytes were not in the encoding that the file declares; they were read as Windows-1252.",
         "junk_before": "There was text before the XML; it was skipped.",
@@ -89,6 +99,8 @@ WARNINGS: Mapping[str, str] = MappingProxyType(
         "missing_evaluated_spf": "A record did not say whether SPF was aligned: it is absent, not a fail.",
         "missing_auth_results": "A record had no auth_results.",
         "identities": "The element was called identities instead of identifiers.",
+        "odd_domain": "A domain was written as an address; its domain was kept.",
+        "missing_reason_type": "A reason had a comment and no type; its type became other.",
         "bare_reason": "A reason held bare text; it was kept as the comment.",
         "many_dkim": "A record had more DKIM results than the limit; the first ones were kept.",
         "many_spf": "A record had more SPF results than the limit; the first ones were kept.",
