@@ -63,6 +63,11 @@ class Batch:
     damaged: bool
     lock: int = field(repr=False)  # open file descriptor that holds the flock
 
+    @property
+    def name(self) -> str:
+        """Its file name, the same however often it is taken."""
+        return self.path.name
+
 
 class Spool:
     """The spool of one data folder. Several processes may use it at once."""
