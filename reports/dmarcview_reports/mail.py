@@ -78,6 +78,11 @@ def _start(data: bytes) -> int:
     return found.end()
 
 
+def header_of(raw: bytes) -> bytes:
+    """The header of a mail, without what an mbox or an editor put before it."""
+    return _split_header(raw, _start(raw), len(raw))[0]
+
+
 def read_mail(raw: bytes, limits: Limits) -> Mail:
     """The tree of `raw`. Raises Refused: too_many_members (mime_parts), too_deep."""
     start = _start(raw)
