@@ -1,0 +1,112 @@
+"""Answers kept by network: an address finds the value of the longest network that holds it."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+BITS = {4: 32, 6: 128}
+
+
+class Address(NamedTuple):
+    """An IP address as its version (4 or 6) and its number."""
+
+    version: int
+    number: int
+
+
+class Range(NamedTuple):
+    """Addresses `first` to `last`, both included, of one version."""
+
+    version: int
+    first: int
+    last: int
+
+
+def address(text: str) -> Address | None:
+    """The address that `text` writes; IPv4-mapped IPv6 (RFC 4291 section 2.5.5.2) is IPv4; None when it is none."""
+    try:
+        if ":" not in text:
+            return Address(4, int.from_bytes(socket.inet_pton(socket.AF_INET, text), "big"))
+        number = int.from_bytes(socket.inet_pton(socket.AF_INET6, text), "big")
+    except (OSError, ValueError):  # ValueError: an embedded NUL or a lone surrogate
+        return None
+    if number >> 32 == 0xFFFF:
+        return Address(4, number & 0xFFFFFFFF)
+    return Address(6, number)
+
+
+def network(text: str) -> Range:
+    """The range of `192.0.2.0/24`, `192.0.2.0-192.0.2.9` or a lone address. ValueError says what is wrong."""
+    if "-" in text:
+        first, last = (ipaddress.ip_address(part.strip()) for part in text.split("-", 1))
+        if first.version != last.version or int(first) > int(last):
+            raise ValueError(f"{text!r} does not run from a lower to a higher address")
+        return Range(first.version, int(first), int(last))
+    found = ipaddress.ip_network(text, strict=False)
+    return Range(found.version, int(found.network_address), int(found.broadcast_address))
+
+
+class NetworkMap(Generic[T]):
+    """An immutable map from ranges to values. Ranges may nest; the innermost answers, then the one given last."""
+
+    def __init__(self, pairs: Iterable[tuple[Range, T]] = ()) -> None:
+        by_version: dict[int, list[tuple[int, int, T]]] = {4: [], 6: []}
+        for span, value in pairs:
+            by_version[span.version].append((span.first, span.last, value))
+        self._tables = {version: _flatten(spans) for version, spans in by_version.items()}
+
+    def __len__(self) -> int:
+        """Number of distinct pieces, over both versions."""
+        return sum(1 for _, values in self._tables.values() for value in values if value is not None)
+
+    def get(self, wanted: Address | None) -> T | None:
+        """The value of the innermost range that holds `wanted`; None when there is none."""
+        if wanted is None:
+            return None
+        starts, values = self._tables[wanted.version]
+        place = bisect_right(starts, wanted.number) - 1
+        return values[place] if place >= 0 else None
+
+    def pieces(self) -> Iterator[tuple[Range, T]]:
+        """The disjoint pieces that answer, in order."""
+        for version, (starts, values) in self._tables.items():
+            ends = [*starts[1:], 1 << BITS[version]]
+            for start, end, value in zip(starts, ends, values, strict=True):
+                if value is not None:
+                    yield Range(version, start, end - 1), value
+
+
+def _flatten(spans: Sequence[tuple[int, int, T]]) -> tuple[Sequence[int], Sequence[T | None]]:
+    """Cut nested and overlapping spans into disjoint pieces: starts, and the value from each start on."""
+    order = sorted(range(len(spans)), key=lambda i: (spans[i][0], -spans[i][1], i))
+    starts: list[int] = []
+    values: list[T | None] = []
+    open_: list[tuple[int, T]] = []  # (last, value), outermost first
+
+    def piece(start: int, value: T | None) -> None:
+        if starts and starts[-1] == start:
+            values[-1] = value
+        else:
+            starts.append(start)
+            values.append(value)
+
+    def close(before: int | None) -> None:
+        while open_ and (before is None or open_[-1][0] < before):
+            last, _ = open_.pop()
+            while open_ and open_[-1][0] <= last:  # overlapped, not nested: it ended under the inner one
+                open_.pop()
+            piece(last + 1, open_[-1][1] if open_ else None)
+
+    for i in order:
+        first, last, value = spans[i]
+        close(first)
+        piece(first, value)
+        open_.append((last, value))
+    close(None)
+    return starts, values
