@@ -1,0 +1,43 @@
+"""Named questions to the store, answered as frames; read-only, and shared by pages, commands and notebooks."""
+
+from .complete import Completeness, completeness
+from .filters import CLASSES, RESULTS, Filters
+from .intake import (
+    Intake,
+    ReportHead,
+    intake,
+    refused,
+    report,
+    report_count,
+    report_records,
+    reports,
+    summary,
+)
+from .sums import OUTCOMES
+from .traffic import SourceDetail, classes, daily, domains, records, reporters, source_detail, sources
+
+__all__ = [
+    "CLASSES",
+    "OUTCOMES",
+    "RESULTS",
+    "Completeness",
+    "Filters",
+    "Intake",
+    "ReportHead",
+    "SourceDetail",
+    "classes",
+    "completeness",
+    "daily",
+    "domains",
+    "intake",
+    "records",
+    "refused",
+    "report",
+    "report_count",
+    "report_records",
+    "reporters",
+    "reports",
+    "source_detail",
+    "sources",
+    "summary",
+]

@@ -1,0 +1,199 @@
+"""Questions about messages: by day, source, reporter and domain. Every number weighs by `count`, never by records."""
+
+# ruff: noqa: S608 - SQL is put together from our own constants; values from outside are parameters
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dmarcview.store.engine import Window, frame
+from dmarcview_reports.schema import COLUMNS
+
+from .filters import SOURCE_CLASS, Asked, Filters, over_days, over_periods
+from .sums import BY_DISPOSITION, BY_OUTCOME, RATES, outcome
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dmarcview.store import Store
+
+JOIN = "left join sources s on c.domain = s.domain and c.source_ip = s.source_ip"
+WHO = f"{SOURCE_CLASS} as source_class, s.service, s.service_type, s.country, s.asn, s.as_name, s.reverse_dns"
+
+
+def window(store: Store, filters: Filters) -> Window:
+    """What a question with these filters reads."""
+    return Window(store.snapshot(), filters.shelves, filters.begin, filters.end)
+
+
+def _ask(store: Store, filters: Filters, sql: str, params: dict[str, Any]) -> pd.DataFrame:
+    store.rollup.ready_sources(store.ledger)
+    return store.engine.frame(sql, params, window(store, filters))
+
+
+def _days(store: Store, filters: Filters, question: str) -> pd.DataFrame:
+    """A question over `t`, rows of days: from the rollup when it can tell, else from the cube."""
+    asked = over_days(filters)
+    if filters.submitter is None and filters.source_ip is None and filters.domains is None:
+        return _from_rollup(store, filters, asked, question)
+    sql = (
+        f"with t as (select c.*, {SOURCE_CLASS} as source_class, {outcome(SOURCE_CLASS)} as outcome "
+        f"from cube c {JOIN} where {asked.where}) {question}"
+    )
+    return _ask(store, filters, sql, asked.params)
+
+
+def _from_rollup(store: Store, filters: Filters, asked: Asked, question: str) -> pd.DataFrame:
+    at = window(store, filters)
+    where = asked.where.replace(SOURCE_CLASS, "source_class")
+    with store.rollup.lock:
+        store.rollup.ready(store.ledger, at.snapshot)
+        sql = (
+            f"with c as ({store.rollup.view(at)}), "
+            f"t as (select *, {outcome('source_class')} as outcome from c where {where}) "
+            f"{question}"
+        )
+        return store.engine.frame(sql, asked.params, at)
+
+
+def daily(store: Store, filters: Filters = Filters()) -> pd.DataFrame:  # noqa: B008 - frozen
+    """One row a UTC day, oldest first, without gaps between the first and the last day that has messages.
+
+    Columns: day (datetime64[s]); messages; dmarc_pass, spf_aligned, dkim_aligned (messages with it); own_pass,
+    own_fail, forwarded, unknown_blocked, unknown_delivered, unstated (outcome classes; they sum to messages); none,
+    quarantine, reject (what receivers did).
+    """
+    import pandas as pd
+
+    sums = f"{RATES}, {BY_OUTCOME}, {BY_DISPOSITION}"
+    out = _days(store, filters, f"select day, {sums} from t group by day order by day")
+    if len(out) > 1:
+        days = pd.date_range(out["day"].iloc[0], out["day"].iloc[-1], freq="D", unit="s")
+        if len(days) != len(out):
+            out = out.set_index("day").reindex(days, fill_value=0).rename_axis("day").reset_index()
+    return out
+
+
+def domains(store: Store, filters: Filters = Filters()) -> pd.DataFrame:  # noqa: B008 - frozen
+    """One row a policy domain, most messages first.
+
+    Columns: domain; messages, dmarc_pass, spf_aligned, dkim_aligned; the outcome classes of `daily`; none, quarantine,
+    reject; first_day, last_day (datetime64[s]).
+    """
+    sums = f"{RATES}, {BY_OUTCOME}, {BY_DISPOSITION}, min(day) as first_day, max(day) as last_day"
+    return _days(store, filters, f"select domain, {sums} from t group by domain order by messages desc, domain")
+
+
+def classes(store: Store, filters: Filters = Filters()) -> pd.DataFrame:  # noqa: B008 - frozen
+    """One row a policy domain and source class: domain, source_class, then the sums of `domains`."""
+    sums = f"{RATES}, {BY_OUTCOME}, {BY_DISPOSITION}"
+    keys = "domain, source_class"
+    return _days(store, filters, f"select {keys}, {sums} from t group by {keys} order by {keys}")
+
+
+def reporters(store: Store, filters: Filters = Filters()) -> pd.DataFrame:  # noqa: B008 - frozen
+    """One row a reporter, most messages first; reporters are told apart by their whole domain.
+
+    Columns: submitter; messages, dmarc_pass, spf_aligned, dkim_aligned; none, quarantine, reject; domains (policy
+    domains they report on); sources; first_day, last_day (datetime64[s]). `report_facts` adds numbers of reports.
+    """
+    asked = over_days(filters)
+    join = JOIN if asked.by_class else ""
+    sql = (
+        f"select submitter, {RATES}, {BY_DISPOSITION}, count(distinct c.domain) as domains, "
+        "count(distinct c.source_ip) as sources, min(day) as first_day, max(day) as last_day "
+        f"from cube c {join} where {asked.where} group by submitter order by messages desc, submitter"
+    )
+    return _ask(store, filters, sql, asked.params)
+
+
+def sources(store: Store, filters: Filters = Filters(), *, limit: int | None = 50) -> pd.DataFrame:  # noqa: B008 - frozen
+    """One row a source (policy domain and address), most messages first, at most `limit`.
+
+    Columns: domain, source_ip; messages, dmarc_pass, spf_aligned, dkim_aligned; forwarded (messages with an override
+    that names a detour); none, quarantine, reject; delivered_fail (failed DMARC and not blocked); reporters;
+    first_day, last_day (datetime64[s]); source_class, service, service_type, country, asn, as_name, reverse_dns.
+    """
+    asked = over_days(filters)
+    join = JOIN if asked.by_class else ""
+    top = "" if limit is None else f"limit {int(limit)}"
+    sql = (
+        f"with c as (select c.domain, c.source_ip, {RATES}, "
+        "cast(coalesce(sum(messages) filter (where forwarded), 0) as bigint) as forwarded, "
+        f"{BY_DISPOSITION}, "
+        "cast(coalesce(sum(messages) filter (where not coalesce(dkim_aligned or spf_aligned, false) and "
+        "coalesce(disposition, 'none') not in ('quarantine', 'reject')), 0) as bigint) as delivered_fail, "
+        "count(distinct submitter) as reporters, min(day) as first_day, max(day) as last_day "
+        f"from cube c {join} where {asked.where} group by c.domain, c.source_ip "
+        f"order by messages desc, c.domain, c.source_ip {top}) "
+        f"select c.*, {WHO} from c {JOIN} order by messages desc, c.domain, c.source_ip"
+    )
+    return _ask(store, filters, sql, asked.params)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceDetail:
+    """One source, seen from all sides.
+
+    `total`: one row of `sources` (none when the source has no message in the window). `daily`: as `query.daily`.
+    `identities`: disposition, dkim_aligned, spf_aligned, header_from, envelope_from, dkim, spf, override_types (lists
+    as in the schema), messages, reports; most messages first. `reporters`: as `query.reporters`. `evidence`: list of
+    {"code", "text", ...} of the classification; `by` is "rule" or "user".
+    """
+
+    total: pd.DataFrame
+    daily: pd.DataFrame
+    identities: pd.DataFrame
+    reporters: pd.DataFrame
+    evidence: tuple[dict[str, object], ...]
+    by: str
+    confidence: str
+
+
+def source_detail(store: Store, domain: str, source_ip: str, filters: Filters = Filters()) -> SourceDetail:  # noqa: B008 - frozen
+    """All that is known of one source; of `filters`, the days, submitter, result and verified count."""
+    from dataclasses import replace
+
+    one = replace(filters, domains=(domain,), source_ip=source_ip, source_class=None)
+    asked = over_periods(one)
+    sql = (
+        "select disposition, dkim_aligned, spf_aligned, header_from, envelope_from, dkim, spf, override_types, "
+        'cast(sum("count") as bigint) as messages, count(distinct report_key) as reports from records c '
+        f"where {asked.where} group by all order by messages desc, header_from, envelope_from, disposition, "
+        "dkim_aligned, spf_aligned limit 200"
+    )
+    found = [r for r in store.source_rows(domain) if r.source_ip == source_ip]
+    return SourceDetail(
+        sources(store, one),
+        daily(store, one),
+        _ask(store, one, sql, asked.params),
+        reporters(store, one),
+        found[0].evidence if found else (),
+        found[0].by if found else "rule",
+        found[0].confidence if found else "",
+    )
+
+
+def records(store: Store, filters: Filters = Filters(), *, limit: int | None = None) -> pd.DataFrame:  # noqa: B008 - frozen
+    """Every record of a report whose period overlaps the window, with the columns of `schema.COLUMNS` in order.
+
+    Sorted by domain, begin, source_ip. Whole reports: a period is not cut at the edge of the window.
+    """
+    asked = over_periods(filters)
+    listed = ", ".join(
+        f'c."{col.name}"'
+        if col.origin != "house"
+        else f"{SOURCE_CLASS} as source_class"
+        if col.name == "source_class"
+        else f's."{col.name}"'
+        for col in COLUMNS
+    )
+    top = "" if limit is None else f"limit {int(limit)}"
+    sql = (
+        f"select {listed} from records c {JOIN} where {asked.where} "
+        f'order by c.domain, c."begin", c.source_ip, c.report_key {top}'
+    )
+    return _ask(store, filters, sql, asked.params)
+
+
+__all__ = ["SourceDetail", "classes", "daily", "domains", "frame", "records", "reporters", "source_detail", "sources"]

@@ -1,0 +1,152 @@
+"""DuckDB, the engine of questions: SQL over one snapshot, with frames of settled types out.
+
+Questions name the views `records` and `cube` (files and pending rows of the chosen shelves) and the tables `sources`
+(who is behind an address) and `rollup` (see rollup.py). They use named parameters and SQL that Spark also runs.
+"""
+
+# ruff: noqa: S608 - SQL is put together from our own constants; values from outside are parameters
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+from .errors import StoreDamaged
+from .files import CUBE_END, RECORDS_END
+from .snapshot import Snapshot
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+THREADS = 2
+MEMORY = "160MB"  # DuckDB's own; the process needs 130 MB more for the libraries
+SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "threads": THREADS,
+    "memory_limit": MEMORY,
+    "autoinstall_known_extensions": False,  # nothing is downloaded
+    "autoload_known_extensions": False,
+    "python_enable_replacements": False,  # a name in SQL is never a Python variable
+    "enable_external_file_cache": False,  # the system caches files, outside our memory
+}
+MAY_MISS = ("pct", "asn")  # whole numbers that are Int64 also when none is missing
+SESSION = ("set TimeZone = 'UTC'", "set parquet_metadata_cache = true")  # files never change
+
+
+class Window:
+    """What a question reads: a snapshot, the shelves, and the seconds that bound it."""
+
+    __slots__ = ("begin", "end", "shelves", "snapshot")
+
+    def __init__(
+        self, snapshot: Snapshot, shelves: tuple[str, ...], begin: int | None = None, end: int | None = None
+    ) -> None:
+        self.snapshot, self.shelves, self.begin, self.end = snapshot, shelves, begin, end
+
+
+class Engine:
+    """One in-memory DuckDB database; each question gets its own cursor, so threads may ask at once."""
+
+    def __init__(self, folder: Path, spill: Path, memory: str = MEMORY) -> None:
+        import duckdb
+
+        self.folder = folder
+        self.lock = RLock()
+        self.con = duckdb.connect(":memory:", config=SETTINGS | {"memory_limit": memory, "temp_directory": str(spill)})
+        for sql in SESSION:
+            self.con.execute(sql.replace("set ", "set global "))
+
+    @contextmanager
+    def cursor(self, window: Window | None = None) -> Iterator[Any]:
+        """A DuckDB cursor with the views of `window`."""
+        import duckdb
+
+        cursor = self.con.cursor()
+        try:
+            if window is not None:
+                self._views(cursor, window)
+            yield cursor
+        except duckdb.IOException as e:
+            raise StoreDamaged(f"a record file cannot be read: {e}; restore a backup or run dmarcview reindex") from e
+        finally:
+            cursor.close()
+
+    def _views(self, cursor: Any, window: Window) -> None:
+        snapshot, shelves = window.snapshot, window.shelves
+        chosen = snapshot.chosen(shelves, window.begin, window.end)
+        cursor.register("pending_records", snapshot.pending_records(shelves))
+        cursor.register("pending_cube", snapshot.pending_cube(shelves))
+        for view, ending in (("records", RECORDS_END), ("cube", CUBE_END)):
+            rows = self.union([f.path for f in chosen], ending, f"pending_{view}")
+            cursor.execute(f"create or replace temp view {view} as {rows}")
+
+    def union(self, paths: list[str], ending: str, pending: str) -> str:
+        """SQL of files and pending rows together."""
+        if not paths:
+            return f"select * from {pending}"
+        return f"select * from {self.scan(paths, ending)} union all by name select * from {pending}"
+
+    def scan(self, paths: list[str], ending: str) -> str:
+        """SQL that reads files; their names are our own hexadecimal."""
+        listed = ", ".join("'" + str(self.folder / (p + ending)).replace("'", "''") + "'" for p in paths)
+        return f"read_parquet([{listed}])"
+
+    def frame(self, sql: str, params: dict[str, Any], window: Window | None = None) -> pd.DataFrame:
+        """The answer as a frame: text `str`, times `datetime64[s, UTC]`, days `date`, counts int64."""
+        with self.cursor(window) as cursor:
+            return frame(self.arrow(cursor, sql, params))
+
+    @staticmethod
+    def arrow(cursor: Any, sql: str, params: dict[str, Any]) -> Any:
+        """The answer as an Arrow table; parameters that the text does not name are left out."""
+        used = {k: v for k, v in params.items() if f"${k}" in sql}
+        return cursor.sql(sql, params=used).to_arrow_table()
+
+    def rows(self, sql: str, params: dict[str, Any], window: Window | None = None) -> list[tuple[Any, ...]]:
+        """The answer as tuples."""
+        used = {k: v for k, v in params.items() if f"${k}" in sql}
+        with self.cursor(window) as cursor:
+            out: list[tuple[Any, ...]] = cursor.execute(sql, used).fetchall()
+            return out
+
+    def close(self) -> None:
+        """End the database."""
+        self.con.close()
+
+
+def frame(content: Any) -> pd.DataFrame:
+    """An Arrow table as a pandas frame of settled types: the same whatever engine answered.
+
+    Text is `str` (missing is NaN), whole numbers int64 (Int64 for those that may be missing), truth
+    boolean, times datetime64[s, UTC], days datetime64[s], lists Python lists.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    out: dict[str, Any] = {}
+    for name, column in zip(content.schema.names, content.columns, strict=True):
+        kind = column.type
+        if pa.types.is_integer(kind) or pa.types.is_decimal(kind):
+            whole = column.cast(pa.int64())
+            out[name] = _masked(whole, "Int64") if name in MAY_MISS or column.null_count else whole.to_numpy()
+        elif pa.types.is_boolean(kind):
+            out[name] = _masked(column, "boolean")
+        elif pa.types.is_timestamp(kind):
+            stamps = pd.Series(column.cast(pa.timestamp("s")).to_numpy())
+            out[name] = stamps.astype("datetime64[s]").dt.tz_localize("UTC")
+        elif pa.types.is_date(kind):
+            out[name] = pd.Series(column.cast(pa.timestamp("s")).to_numpy()).astype("datetime64[s]")
+        elif pa.types.is_nested(kind):
+            out[name] = pd.Series(column.to_pylist(), dtype=object)
+        elif pa.types.is_floating(kind):
+            out[name] = column.to_numpy()
+        else:
+            out[name] = pd.Series(column.cast(pa.string()).to_pandas(), dtype="str")
+    return pd.DataFrame(out, columns=list(content.schema.names))
+
+
+def _masked(column: Any, dtype: str) -> Any:
+    import pandas as pd
+
+    return pd.array(column.to_pylist(), dtype=dtype)

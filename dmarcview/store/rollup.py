@@ -1,0 +1,131 @@
+"""What the engine keeps in memory for fleet-wide questions: who is behind each address, and messages by day and class.
+
+Both are caches of one process, made from ledger and cubes and free to be thrown away. When classes change, only the
+domains and files that hold such a source are summed again.
+"""
+
+# ruff: noqa: S608 - SQL is put together from our own constants; values from outside are parameters
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+
+from .engine import Engine, Window
+from .files import CUBE_END, FileRow
+from .ledger import Ledger, counter
+from .snapshot import Snapshot
+from .tables import sources
+
+SHELVES = ("main", "doubt")
+_TEXTS = ("domain", "source_ip", "source_class", "service", "service_type", "country", "as_name", "reverse_dns")
+_NUMBERS = ("asn", "first_seen", "last_seen")
+_KEYS = "day, domain, source_class, disposition, dkim_aligned, spf_aligned, forwarded"
+_CLASS = "coalesce(s.source_class, 'unknown')"
+MANY = 50  # so many changed domains are summed again by reading all
+
+
+class Rollup:
+    """The cache of one engine. Hold `lock` from `ready` until the answer is fetched."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.lock = engine, engine.lock
+        self._classes = -1  # counter `classes` of the sources table in memory
+        self._files: dict[str, int] = {}  # path -> number in `rolled`
+        self._bounds: dict[str, FileRow] = {}  # path -> the file, for its first and last second
+        self._next = 0
+        columns = ", ".join([*(f"{n} varchar" for n in _TEXTS), *(f"{n} bigint" for n in _NUMBERS)])
+        engine.con.execute(f"create table sources ({columns})")
+        engine.con.execute(
+            "create table rolled (file integer, day date, domain varchar, source_class varchar, disposition varchar, "
+            "dkim_aligned boolean, spf_aligned boolean, forwarded boolean, messages bigint)"
+        )
+
+    def ready_sources(self, ledger: Ledger) -> None:
+        """Bring the table `sources` up to the ledger."""
+        import pyarrow as pa
+
+        with self.lock:
+            names = (*_TEXTS, *_NUMBERS)
+            with ledger.read() as conn:
+                now = counter(conn, "classes")
+                if now == self._classes:
+                    return
+                query = select(*(sources.c[n] for n in names)).where(sources.c.changed > self._classes)
+                found = conn.execute(query).all()
+            types = [pa.string()] * len(_TEXTS) + [pa.int64()] * len(_NUMBERS)
+            columns = list(zip(*found, strict=True)) if found else [()] * len(names)
+            changed = pa.table({n: pa.array(c, t) for n, c, t in zip(names, columns, types, strict=True)})
+            with self.engine.cursor() as cursor:
+                cursor.register("changed", changed)
+                cursor.execute(
+                    "create or replace temp table moved as select c.domain, "
+                    "least(c.first_seen, coalesce(s.first_seen, c.first_seen)) as first_seen, "
+                    "greatest(c.last_seen, coalesce(s.last_seen, c.last_seen)) as last_seen "
+                    "from changed c left join sources s on c.domain = s.domain and c.source_ip = s.source_ip "
+                    f"where c.source_class <> {_CLASS}"
+                )
+                cursor.execute("begin")
+                cursor.execute(
+                    "delete from sources s using changed c where c.domain = s.domain and c.source_ip = s.source_ip"
+                )
+                cursor.execute("insert into sources by name select * from changed")
+                cursor.execute("commit")
+                self._classes = now
+                self._again(cursor)
+
+    def _again(self, cursor: Any) -> None:
+        """Drop what the changed classes touch, and sum it anew."""
+        begin, end, *domains = cursor.execute(
+            "select min(first_seen), max(last_seen), count(distinct domain) from moved"
+        ).fetchall()[0]
+        if begin is None or not self._files:
+            return
+        if domains[0] > MANY:
+            listed = ""
+        else:
+            names = [r[0] for r in cursor.execute("select distinct domain from moved order by domain").fetchall()]
+            listed = ", ".join("'" + n.replace("'", "''") + "'" for n in names)
+        for path, number in list(self._files.items()):
+            bounds = self._bounds[path]
+            if bounds.begin <= end and bounds.end >= begin:
+                where = f"domain in ({listed})" if listed else "true"
+                cursor.execute(f"delete from rolled where file = {number} and {where}")
+                self._sum(cursor, bounds, number, f"where c.{where}" if listed else "")
+
+    def ready(self, ledger: Ledger, snapshot: Snapshot) -> None:
+        """Bring the rollup up to the ledger's classes and to the files of this snapshot."""
+        with self.lock:
+            self.ready_sources(ledger)
+            wanted = {f.path: f for f in snapshot.files if f.shelf in SHELVES}
+            with self.engine.cursor() as cursor:
+                gone = [n for p, n in self._files.items() if p not in wanted]
+                if gone:
+                    cursor.execute(f"delete from rolled where file in ({', '.join(map(str, gone))})")
+                    self._files = {p: n for p, n in self._files.items() if p in wanted}
+                for path, file in wanted.items():
+                    if path not in self._files:
+                        self._next += 1
+                        self._sum(cursor, file, self._next, "")
+                        self._files[path] = self._next
+            self._bounds = wanted
+
+    def _sum(self, cursor: Any, file: FileRow, number: int, where: str) -> None:
+        cursor.execute(
+            f"insert into rolled select {number}, day, c.domain, {_CLASS}, disposition, dkim_aligned, spf_aligned, "
+            f"forwarded, cast(sum(messages) as bigint) from {self.engine.scan([file.path], CUBE_END)} c "
+            f"left join sources s on c.domain = s.domain and c.source_ip = s.source_ip {where} group by all"
+        )
+
+    def view(self, window: Window) -> str:
+        """SQL of the rollup for a window: its files' sums, and its pending rows summed at once."""
+        numbers = [self._files[f.path] for f in window.snapshot.chosen(window.shelves, window.begin, window.end)]
+        pending = (
+            f"select day, c.domain, {_CLASS} as source_class, disposition, dkim_aligned, spf_aligned, forwarded, "
+            "messages from pending_cube c left join sources s on c.domain = s.domain and c.source_ip = s.source_ip"
+        )
+        if not numbers:
+            return pending
+        return (
+            f"select {_KEYS}, messages from rolled where file in ({', '.join(map(str, numbers))}) union all {pending}"
+        )

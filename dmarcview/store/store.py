@@ -1,0 +1,262 @@
+"""The store as others see it: append, ask, keep house."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from dmarcview_reports.model import Stored, Taken
+
+from .append import Appender
+from .archive import Archive, Kept, Place, make_folder
+from .classes import Classes
+from .errors import StoreError, StoreFormat, named
+from .facts import Label, NamedAddress, SourceFacts, SourceRow
+from .ledger import Ledger, counter
+from .snapshot import Snapshot, take
+from .tables import items, meta, reports
+from .upkeep import Upkeep, Upkept
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dmarcview.query import Filters
+
+    from .engine import Engine
+    from .rollup import Rollup
+
+LEDGER_NAME = "ledger.sqlite"
+
+
+class Store:
+    """One data folder with its ledger. Safe for several threads and processes at once.
+
+    Errors are StoreError and its kinds; after one, the call left nothing half-kept.
+    """
+
+    def __init__(
+        self, data: Path, ledger: Ledger, *, clock: Callable[[], float] = time.time, watched: Iterable[str] = ()
+    ) -> None:
+        self.data, self.ledger, self.clock = data, ledger, clock
+        self.archive = Archive(data / "archive")
+        self._appender = Appender(ledger, self.archive, data / "records", clock, watched)
+        self._upkeep = Upkeep(data, ledger, clock, lambda: self.engine)
+        self.classes = Classes(ledger)
+        self._snapshot: Snapshot | None = None
+        self._engine: Engine | None = None
+        self._rollup: Rollup | None = None
+        self._lock = RLock()
+
+    @classmethod
+    def open(
+        cls,
+        where: str | Path,
+        *,
+        url: str | None = None,
+        read_only: bool = False,
+        clock: Callable[[], float] = time.time,
+        watched: Iterable[str] = (),
+    ) -> Store:
+        """Open the store in a data folder, making it unless `read_only`.
+
+        `where` is the folder, or a URL `sqlite:///FOLDER/ledger.sqlite`; `url` names another ledger, such as
+        `postgresql+psycopg://...`. With `watched` domains, reports for others are kept apart. Raises StoreError.
+        """
+        text = str(where)
+        if text.startswith("sqlite:"):
+            url, data = text, Path(text.split("///", 1)[-1]).parent
+        elif "://" in text:
+            raise StoreError("say the data folder, and the ledger's address as url= ([data] url in the configuration)")
+        else:
+            data = Path(where)
+        if read_only and not data.is_dir():
+            raise StoreFormat(f"there is no store in {data}; import or receive something first")
+        if not read_only:
+            with named("making the data folder"):
+                for folder in ("records", "archive"):
+                    make_folder(data.absolute() / folder)
+        data = data.absolute()
+        if read_only and url is None and not (data / LEDGER_NAME).exists():
+            raise StoreFormat(f"there is no store in {data}; import or receive something first")
+        ledger = Ledger(url or f"sqlite:///{data / LEDGER_NAME}", read_only=read_only)
+        try:
+            ledger.create()
+        except BaseException:
+            ledger.close()
+            raise
+        return cls(data, ledger, clock=clock, watched=watched)
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        self.archive.close()
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = self._rollup = None
+        self.ledger.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # in
+
+    def append_many(self, taken: Sequence[Taken], *, keep_raw: bool = True) -> list[Stored]:
+        """Keep what these inputs held: all of it or, on an error, nothing. Durable when it returns.
+
+        Gives one `Stored` an input, in order. Repeating a call is harmless: reports are known by identity and content.
+        A call with 5,000 records or more writes record files at once. Raises StoreFull, StoreBusy, StoreError.
+        """
+        return self._appender.append_many(taken, keep_raw)
+
+    # out
+
+    def version(self) -> int:
+        """A number that grows with every change of an answer."""
+        with self.ledger.read() as conn:
+            return counter(conn, "version")
+
+    def instance(self) -> str:
+        """The random name of this store."""
+        with self.ledger.read() as conn:
+            return str(conn.execute(select(meta.c.value).where(meta.c.name == "instance")).scalar_one())
+
+    def snapshot(self) -> Snapshot:
+        """Files, pending reports and version of one moment."""
+        with self._lock:
+            with self.ledger.read() as conn:
+                self._snapshot = take(conn, self._snapshot)
+            return self._snapshot
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of questions, started when first needed."""
+        with self._lock:
+            if self._engine is None:
+                from .engine import Engine
+
+                self._engine = Engine(self.data / "records", self.data / "spill")
+            return self._engine
+
+    @property
+    def rollup(self) -> Rollup:
+        """The engine's memory of sources, and of messages by day and class."""
+        with self._lock:
+            if self._rollup is None:
+                from .rollup import Rollup
+
+                self._rollup = Rollup(self.engine)
+            return self._rollup
+
+    def records(self, filters: Filters | None = None, **fields: Any) -> pd.DataFrame:
+        """Every counted record as a frame with the columns of `dmarcview_reports.schema.COLUMNS`.
+
+        `fields` are those of `query.Filters`, such as `domains=("example.org",)`.
+        """
+        from dmarcview import query
+
+        return query.records(self, _filters(filters, fields))
+
+    def daily(self, filters: Filters | None = None, **fields: Any) -> pd.DataFrame:
+        """Messages a UTC day; the columns of `query.daily`."""
+        from dmarcview import query
+
+        return query.daily(self, _filters(filters, fields))
+
+    def sources(self, filters: Filters | None = None, **fields: Any) -> pd.DataFrame:
+        """One row a source, all of them; the columns of `query.sources`."""
+        from dmarcview import query
+
+        return query.sources(self, _filters(filters, fields), limit=None)
+
+    def reports(self, filters: Filters | None = None, **fields: Any) -> pd.DataFrame:
+        """One row a report, newest first, all of them; the columns of `query.reports`."""
+        from dmarcview import query
+
+        return query.reports(self, _filters(filters, fields), limit=None)
+
+    def raw(self, report_key: str) -> Kept | None:
+        """The input that brought a report, with its origin; None when the report or its raw bytes are not kept."""
+        query = select(items.c.segment, items.c.start, items.c.length).join_from(reports, items)
+        return self._raw(query.where(reports.c.report_key == report_key))
+
+    def raw_item(self, item_id: int) -> Kept | None:
+        """The raw bytes of one input by its number, as lists of refusals give it."""
+        return self._raw(select(items.c.segment, items.c.start, items.c.length).where(items.c.id == item_id))
+
+    def _raw(self, query: Any) -> Kept | None:
+        with self.ledger.read() as conn:
+            row = conn.execute(query).one_or_none()
+        return None if row is None or row[0] is None else self.archive.read(Place(*row))
+
+    # who is behind an address
+
+    def classified(self) -> int:
+        """The version up to which sources were classified; 0 at first."""
+        return self.classes.classified()
+
+    def touched_since(self, version: int) -> list[tuple[str, str]]:
+        """(domain, source_ip) of sources in believed reports newer than `version`."""
+        return self.classes.touched(self.engine, self.snapshot(), version)
+
+    def source_facts(self, pairs: Sequence[tuple[str, str]] | None = None) -> list[SourceFacts]:
+        """What all believed reports say of these sources (all sources when None)."""
+        return self.classes.facts(self.engine, self.snapshot(), pairs)
+
+    def put_sources(self, rows: Sequence[SourceRow], upto: int | None = None) -> None:
+        """Write classes; `upto` is the version that `classified()` shall give from now on."""
+        self.classes.put(rows, upto)
+
+    def source_rows(self, domain: str | None = None) -> list[SourceRow]:
+        """The classes written."""
+        return self.classes.all(domain)
+
+    def put_label(self, label: Label) -> Label:
+        """Set a user's label; classification reads it, and it wins."""
+        return self.classes.put_label(label)
+
+    def labels(self) -> list[Label]:
+        """All labels, newest first."""
+        return self.classes.labels()
+
+    def remove_label(self, id: int) -> bool:
+        """Take a label away."""
+        return self.classes.remove_label(id)
+
+    def addresses(self, ips: Iterable[str]) -> dict[str, NamedAddress]:
+        """Cached reverse DNS answers that have not expired."""
+        return self.classes.addresses(ips, int(self.clock()))
+
+    def put_addresses(self, found: Sequence[NamedAddress]) -> None:
+        """Remember reverse DNS answers."""
+        self.classes.put_addresses(found)
+
+    # upkeep
+
+    def flush_due(self) -> bool:
+        """Are 5,000 rows pending, or some for 60 seconds?"""
+        return self._upkeep.due()
+
+    def flush(self) -> Upkept:
+        """Write pending rows as files."""
+        return self._upkeep.flush()
+
+    def compact(self, *, all_files: bool = False) -> Upkept:
+        """Merge small files."""
+        return self._upkeep.compact(all_files=all_files)
+
+    def sweep(self) -> Upkept:
+        """Remove files that nobody lists any more, after an hour."""
+        return self._upkeep.sweep()
+
+
+def _filters(filters: Filters | None, fields: dict[str, Any]) -> Filters:
+    from dmarcview.query import Filters
+
+    return filters if filters is not None else Filters(**fields)

@@ -1,0 +1,210 @@
+"""The tables of the ledger, portable between SQLite and PostgreSQL.
+
+Times are whole seconds UTC. `items` is what came in, `reports` what it held, `bodies` the rows not yet in a file,
+`files` the live record files; a file that is not in the list does not exist.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+FORMAT = 1
+
+metadata = MetaData()
+Id = BigInteger().with_variant(Integer, "sqlite")
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+COUNTERS = ("version", "layout", "classes", "classified", "item", "report", "file")
+
+items = Table(
+    "items",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("helo", Text, nullable=False),
+    Column("mail_from", Text, nullable=False),
+    Column("rcpt_to", Text, nullable=False),  # JSON list
+    Column("tls", Text, nullable=False),
+    Column("auth", Text, nullable=False),
+    Column("auth_detail", Text, nullable=False),
+    Column("raw_hash", Text, nullable=False),
+    Column("raw_size", BigInteger, nullable=False),
+    Column("segment", Text),  # null: the raw bytes are not kept
+    Column("start", BigInteger),
+    Column("length", BigInteger),
+    Column("reports", Integer, nullable=False),
+    Column("records", BigInteger, nullable=False),
+    Column("messages", BigInteger, nullable=False),
+    Column("duplicates", Integer, nullable=False),
+    Column("conflicts", Integer, nullable=False),
+    Column("others", Integer, nullable=False),
+    Column("refused", Integer, nullable=False),
+    UniqueConstraint("channel", "name", "raw_hash"),
+    Index("items_raw", "raw_hash"),
+    Index("items_received", "received"),
+)
+reports = Table(
+    "reports",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("report_key", Text, nullable=False, unique=True),
+    Column("identity", Text, nullable=False),
+    Column("content_hash", Text, nullable=False),
+    Column("item_id", Id, ForeignKey("items.id"), nullable=False),
+    Column("shelf", Text, nullable=False),  # main, doubt or apart
+    Column("apart", Text),  # why it does not count: conflict, unknown_domain
+    Column("moved", Boolean, nullable=False),  # its rows lie in a file of another shelf, or with another auth
+    Column("version", BigInteger, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("auth", Text, nullable=False),
+    Column("submitter", Text, nullable=False),
+    Column("org_name", Text),
+    Column("org_email", Text),
+    Column("report_id", Text, nullable=False),
+    Column("begin", BigInteger, nullable=False),
+    Column("end", BigInteger, nullable=False),
+    Column("schema", Text, nullable=False),
+    Column("generator", Text),
+    Column("domain", Text, nullable=False),
+    Column("adkim", Text),
+    Column("aspf", Text),
+    Column("p", Text),
+    Column("sp", Text),
+    Column("np", Text),
+    Column("pct", Integer),
+    Column("fo", Text),
+    Column("testing", Boolean),
+    Column("discovery_method", Text),
+    Column("errors", Text, nullable=False),  # JSON list
+    Column("truncated", Boolean, nullable=False),
+    Column("warnings", Text, nullable=False),  # JSON list of [code, where]
+    Column("warning_counts", Text, nullable=False),  # JSON object
+    Column("records", BigInteger, nullable=False),
+    Column("messages", BigInteger, nullable=False),
+    Column("dmarc_pass", BigInteger, nullable=False),
+    Column("duplicates", Integer, nullable=False),
+    UniqueConstraint("identity", "content_hash"),
+    Index("reports_item", "item_id"),
+    Index("reports_end", "shelf", "end", "begin", "domain", "submitter", "records", "messages"),
+    Index("reports_domain", "domain", "end"),
+    Index("reports_version", "version"),
+)
+bodies = Table(
+    "bodies",
+    metadata,
+    Column("report_id", Id, ForeignKey("reports.id"), primary_key=True, autoincrement=False),
+    Column("records", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+files = Table(
+    "files",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("path", Text, nullable=False, unique=True),  # below records/, without an ending
+    Column("shelf", Text, nullable=False),
+    Column("month", Text, nullable=False),  # YYYY-MM of begin
+    Column("rows", BigInteger, nullable=False),
+    Column("reports", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("begin", BigInteger, nullable=False),  # earliest begin
+    Column("end", BigInteger, nullable=False),  # latest end
+    Column("news", BigInteger, nullable=False),  # newest version of a report within
+    Column("created", BigInteger, nullable=False),
+)
+gone = Table(
+    "gone",
+    metadata,
+    Column("path", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+)
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("id", Integer().with_variant(BigInteger, "postgresql"), primary_key=True, autoincrement=True),
+    Column("item_id", Id, ForeignKey("items.id"), nullable=False),
+    Column("code", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("member", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("refusals_item", "item_id"),
+    Index("refusals_at", "at"),
+)
+others = Table(
+    "others",
+    metadata,
+    Column("id", Integer().with_variant(BigInteger, "postgresql"), primary_key=True, autoincrement=True),
+    Column("item_id", Id, ForeignKey("items.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("content_hash", Text, nullable=False, unique=True),
+    Column("content", LargeBinary, nullable=False),  # zstd
+    Column("at", BigInteger, nullable=False),
+    Column("duplicates", Integer, nullable=False),
+)
+labels = Table(
+    "labels",
+    metadata,
+    Column("id", Integer().with_variant(BigInteger, "postgresql"), primary_key=True, autoincrement=True),
+    Column("domain", Text, nullable=False),  # "" is every domain
+    Column("scope", Text, nullable=False),  # ip, network, service, asn, dkim
+    Column("value", Text, nullable=False),
+    Column("source_class", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("note", Text, nullable=False),
+    UniqueConstraint("domain", "scope", "value"),
+)
+sources = Table(
+    "sources",
+    metadata,
+    Column("domain", Text, primary_key=True),
+    Column("source_ip", Text, primary_key=True),
+    Column("source_class", Text, nullable=False),
+    Column("by", Text, nullable=False),  # rule or user
+    Column("confidence", Text, nullable=False),
+    Column("evidence", Text, nullable=False),  # JSON
+    Column("service", Text),
+    Column("service_type", Text),
+    Column("country", Text),
+    Column("asn", BigInteger),
+    Column("as_name", Text),
+    Column("reverse_dns", Text),
+    Column("first_seen", BigInteger, nullable=False),
+    Column("last_seen", BigInteger, nullable=False),
+    Column("messages", BigInteger, nullable=False),
+    Column("changed", BigInteger, nullable=False),  # counter `classes` when the class last changed
+    Index("sources_changed", "changed"),
+)
+addresses = Table(
+    "addresses",
+    metadata,
+    Column("source_ip", Text, primary_key=True),
+    Column("reverse_dns", Text),  # null: no confirmed name
+    Column("expires", BigInteger, nullable=False),
+)
