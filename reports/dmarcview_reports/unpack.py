@@ -66,6 +66,8 @@ def kind_of(data: bytes) -> str:
     first = data[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if first in (b"{", b"["):
         return _kind_of_json(data)
+    if is_tar(data):
+        return "tar"
     if first != b"<" and mime.looks_like_mail(data):
         return "mbox" if looks_like_mbox(data) else "mail"
     return "xml" if _is_xml(data) else _kind_of_binary(data)
@@ -110,14 +112,12 @@ def _kind_of_json(data: bytes) -> str:
 
 def _kind_of_binary(data: bytes) -> str:
     """Formats without a sure sign: a header that adds up, or a try on the first bytes."""
-    if is_tar(data):
-        return "tar"
     if len(data) > 2 and data[0] & 0x8F == 0x08 and int.from_bytes(data[:2], "big") % 31 == 0 and _inflates(data, ZLIB):
         return "zlib"  # RFC 1950 section 2.2
-    if data[:1] >= b"\x80" or data[:1] < b" ":
-        opened = _inflates(data, DEFLATE)
-        return "deflate" if opened and (opened.startswith(b"<") or _is_xml(opened)) else "unknown"
-    return "unknown"
+    if data[:64].isascii():  # packed bytes never are
+        return "unknown"
+    opened = _inflates(data, DEFLATE)
+    return "deflate" if opened.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<" else "unknown"
 
 
 def _inflates(data: bytes, wrapping: int) -> bytes:
