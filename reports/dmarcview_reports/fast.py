@@ -18,11 +18,14 @@ import re
 import socket
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
 
 from .errors import Refused
-from .fast_skeleton import WHITE, Skeleton, Tight, outline
+from .fast_pause import undisturbed
+from .fast_skeleton import WHITE, Frame, Outline, Skeleton, Tight, outline
 from .model import Shape
-from .parse_reader import COUNT, ROW, SOURCE_IP, Collector, Damaged, Node, read_strict
+from .parse_reader import COUNT, ROW, SOURCE_IP, Damaged, Node, Rest, read_strict
 from .parse_record import Codes, Memo, Normaliser, in_order
 from .parse_rows import Builder, Rows, collector, too_many
 from .parse_source import Source
@@ -33,6 +36,7 @@ SIGHTINGS = 3  # of an outline before it becomes a skeleton: compiling costs as 
 MAX_OUTLINES = 512
 MAX_RESTS = 4096  # rests remembered of one report
 LONGEST_REST = 8192  # characters; a longer one is not remembered
+UNDISTURBED_FROM = 200  # records at a time
 _LONGEST_IPV6 = 39
 TRIAL = 2000  # records after which remembering must have paid
 
@@ -48,9 +52,10 @@ class _Irregular(Exception):
 class Learnt:
     """Skeletons, the last used first: what one report teaches about the next. Never changes an answer."""
 
-    __slots__ = ("outlines", "skeletons")
+    __slots__ = ("frames", "outlines", "skeletons")
 
     def __init__(self) -> None:
+        self.frames: list[Frame] = []
         self.skeletons: list[Skeleton] = []
         self.outlines: Counter[str] = Counter()
 
@@ -75,20 +80,52 @@ def read(source: Source, normal: Normaliser, learnt: Learnt) -> Rows | None:
     return Rows(reader.builder, rest, source.codes)
 
 
+class _Tokens(NamedTuple):
+    """The tags that a report with one prefix is cut at."""
+
+    open_ip: str
+    close_ip: str
+    close_count: str
+    open_record: str
+    close_record: str
+    start: str
+    stop: str
+    gap: re.Pattern[str]
+    middle: re.Pattern[str]
+
+
+@lru_cache(maxsize=64)
+def _tokens(prefix: str) -> _Tokens:
+    name = re.escape(prefix)
+    return _Tokens(
+        f"<{prefix}source_ip>",
+        f"</{prefix}source_ip>",
+        f"</{prefix}count>",
+        f"<{prefix}record>",
+        f"</{prefix}record>",
+        f"<{prefix}record><{prefix}row>",
+        f"</{prefix}row></{prefix}record>",
+        re.compile(f"{WHITE}<{name}record>{WHITE}<{name}row>{WHITE}"),
+        re.compile(f"{WHITE}<{name}count>({_PLAIN_TEXT})"),
+    )
+
+
 class _Reader:
     def __init__(self, normal: Normaliser, learnt: Learnt, prefix: str) -> None:
         self.normal = normal
         self.builder = Builder(normal)
         self._learnt = learnt
         self._cap = normal.limits.text_bytes
-        self._open_ip, self._close_ip = f"<{prefix}source_ip>", f"</{prefix}source_ip>"
-        self._close_count, self._close_record = f"</{prefix}count>", f"</{prefix}record>"
-        self._start = f"<{prefix}record><{prefix}row>"
-        self._stop = f"</{prefix}row></{prefix}record>"
-        name = re.escape(prefix)
-        self._gap = re.compile(f"{WHITE}<{name}record>{WHITE}<{name}row>{WHITE}")
-        self._middle = re.compile(f"{WHITE}<{name}count>({_PLAIN_TEXT})")
-        self._counts: Memo[str, tuple[int, Codes]] = Memo(self._count)
+        self._tokens = tokens = _tokens(prefix)
+        middle, cap, count = tokens.middle, self._cap, normal.count
+
+        def read_count(text: str) -> tuple[int, Codes]:
+            found = middle.fullmatch(text)
+            if not found or len(text) > cap:
+                raise _Irregular
+            return count[found.group(1)]
+
+        self._counts: Memo[str, tuple[int, Codes]] = Memo(read_count)
         self._remembered: dict[str, tuple[int, Codes]] = {}
         self._remember = True
         self._read = 0  # rests that were not remembered
@@ -96,42 +133,65 @@ class _Reader:
     def run(self, text: str, first: int, blocks: Iterator[str]) -> tuple[str, str]:
         """Take all records; gives back the document's text before the first and after the last one."""
         lead = text[:first]
-        at = lead.rfind(self._start[: self._start.index("><") + 1])
-        if at < 0 or not self._gap.fullmatch(lead, at):
+        at = lead.rfind(self._tokens.open_record)
+        if at < 0 or not self._tokens.gap.fullmatch(lead, at):
             raise _Irregular
         head, gap = lead[:at], lead[at:]
-        carry = text[first + len(self._open_ip) :]
+        carry = text[first + len(self._tokens.open_ip) :]
         while True:
-            pieces = carry.split(self._open_ip)
+            pieces = carry.split(self._tokens.open_ip)
             carry = pieces.pop()
-            self._take(pieces)
+            if len(pieces) > UNDISTURBED_FROM:
+                with undisturbed():
+                    self._take(pieces)
+            else:
+                self._take(pieces)
             block = next(blocks, None)
             if block is None:
                 break
             if len(carry) > BLOCK:
                 raise _Irregular
             carry += block
-        end = carry.find(self._close_record)
+        end = carry.find(self._tokens.close_record)
         if end < 0:
             raise _Irregular
-        end += len(self._close_record)
+        end += len(self._tokens.close_record)
         self._take([carry[:end] + gap])
         return head, carry[end:]
 
-    def frame(self, head: str, tail: str) -> Collector:
+    def frame(self, head: str, tail: str) -> Rest:
         """Read the document with one empty record in place of all of them."""
+        whole = f"{head}{self._tokens.start}{self._tokens.stop}{tail}"
+        frames = self._learnt.frames
+        for place, known in enumerate(frames):
+            match = known.match(whole)
+            if match:
+                if place:
+                    frames.insert(0, frames.pop(place))
+                return known.rest(match)
+        rest = self._frame(whole)
+        drawn = self._sighted(whole) if len(whole) <= self._cap else None
+        if drawn:
+            frame = Frame(drawn, self._frame(drawn.marked()))
+            match = frame.match(whole)
+            if match and frame.rest(match) == rest:
+                frames.insert(0, frame)
+                del frames[MAX_SKELETONS:]
+        return rest
+
+    def _frame(self, whole: str) -> Rest:
         records: list[Node] = []
-        rest = collector(self.normal, lambda node, _: records.append(node))
-        read_strict((head, self._start, self._stop, tail), rest)
+        reader = collector(self.normal, lambda node, _: records.append(node))
+        read_strict((whole,), reader)
         if len(records) != 1:
             raise _Irregular
-        return rest
+        return reader.rest()
 
     def _take(self, pieces: list[str]) -> None:
         """The hot loop: one piece is `A</source_ip> <count>N</count> rest`."""
         builder, counts, remembered = self.builder, self._counts, self._remembered
         addresses, numbers, shapes = builder.records.source_ip, builder.records.count, builder.records.shape
-        close_ip, close_count = self._close_ip, self._close_count
+        close_ip, close_count = self._tokens.close_ip, self._tokens.close_count
         pton, v4 = socket.inet_pton, socket.AF_INET
         room = self.normal.limits.records - builder.number
         if len(pieces) > room:
@@ -187,11 +247,11 @@ class _Reader:
                 if place:
                     skeletons.insert(0, skeletons.pop(place))
                 return skeleton.shape(match, self.normal)
-        end = rest.find(self._close_record)
+        end = rest.find(self._tokens.close_record)
         if end < 0:
             raise _Irregular
-        end += len(self._close_record)
-        if not self._gap.fullmatch(rest, end):
+        end += len(self._tokens.close_record)
+        if not self._tokens.gap.fullmatch(rest, end):
             raise _Irregular
         node, structure = self._strictly(rest[:end])
         if node[ROW][SOURCE_IP] is not None or node[ROW][COUNT] is not None:
@@ -208,23 +268,29 @@ class _Reader:
             records.append((node, codes))
 
         rest = collector(self.normal, take)
-        read_strict(("<feedback>", self._start, body, "</feedback>"), rest)
+        read_strict(("<feedback>", self._tokens.start, body, "</feedback>"), rest)
         if len(records) != 1:
             raise _Irregular
         return records[0]
 
-    def _learn(self, rest: str, answer: tuple[Shape, Codes]) -> None:
-        """Make a skeleton of a rest whose outline came often enough, if it then gives the same answer."""
-        drawn = outline(rest)
+    def _sighted(self, piece: str) -> Outline | None:
+        """The outline of a piece when it just came often enough to be worth an expression."""
+        drawn = outline(piece)
         if drawn is None:
-            return
-        outlines, skeletons = self._learnt.outlines, self._learnt.skeletons
+            return None
+        outlines = self._learnt.outlines
         if len(outlines) >= MAX_OUTLINES:
             outlines.clear()
         outlines[drawn.key] += 1
-        if outlines[drawn.key] != SIGHTINGS:
+        return drawn if outlines[drawn.key] == SIGHTINGS else None
+
+    def _learn(self, rest: str, answer: tuple[Shape, Codes]) -> None:
+        """Make skeletons of a rest whose outline came often enough, if they then give the same answer."""
+        drawn = self._sighted(rest)
+        if drawn is None:
             return
-        marked, close = drawn.marked(), self._close_record
+        skeletons = self._learnt.skeletons
+        marked, close = drawn.marked(), self._tokens.close_record
         node, structure = self._strictly(marked[: marked.index(close) + len(close)])
         for make in (Skeleton, Tight):
             skeleton = make(drawn, node, structure)
@@ -232,12 +298,6 @@ class _Reader:
             if match and skeleton.shape(match, self.normal) == answer:
                 skeletons.insert(0, skeleton)
                 del skeletons[MAX_SKELETONS:]
-
-    def _count(self, middle: str) -> tuple[int, Codes]:
-        found = self._middle.fullmatch(middle)
-        if not found or len(middle) > self._cap:
-            raise _Irregular
-        return self.normal.count[found.group(1)]
 
     def _address(self, text: str) -> tuple[str | None, Codes]:
         v6 = socket.AF_INET6

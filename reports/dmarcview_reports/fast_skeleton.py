@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from .model import DkimResult, Shape, SpfResult
 from .parse_reader import (
@@ -20,6 +20,7 @@ from .parse_reader import (
     ROW,
     SPF,
     Node,
+    Rest,
 )
 from .parse_record import Codes, Evaluated, Normaliser, in_order
 
@@ -30,6 +31,7 @@ FREE = r"[^<>&\x00-\x08\x0b-\x1f\ufffe\uffff\ud800-\udfff]*+"
 _NEVER = r"((?!))?"  # a group that takes no part: the text of an element that is not there
 
 _TOKENS = re.compile(r"(<[^<>]*>)")
+_DECLARATION = re.compile(r"<\?xml[^<>]*\?>")
 _TAG = re.compile(r"<(/?)([A-Za-z_][\w.:-]*)[^<>]*?(/?)>")
 _MARK = "\ue000{}\ue001"
 _MARKED = re.compile("\ue000([0-9]+)\ue001")
@@ -56,12 +58,14 @@ class Outline(NamedTuple):
 
 def outline(piece: str) -> Outline | None:
     """The outline of a piece, or None when it has more than tags, white space and texts inside innermost elements."""
-    if "&" in piece or "\ue000" in piece or "<!" in piece or "<?" in piece:
+    declaration = _DECLARATION.match(piece)
+    start = declaration.end() if declaration else 0
+    if "&" in piece or "\ue000" in piece or "<!" in piece or piece.find("<?", start) >= 0:
         return None
-    tokens = _TOKENS.split(piece)
+    tokens = _TOKENS.split(piece[start:])
     tags = [_TAG.fullmatch(tag) for tag in tokens[1::2]]
-    literals, pending = [], tokens[0]
-    if pending.strip(" \t\r\n"):
+    literals, pending = [], piece[:start] + tokens[0]
+    if tokens[0].strip(" \t\r\n"):
         return None
     for place, tag in enumerate(tags):
         if tag is None:
@@ -78,6 +82,45 @@ def outline(piece: str) -> Outline | None:
             pending += text
     literals.append(pending)
     return Outline(tuple(literals)) if len(literals) <= MAX_TEXTS else None
+
+
+def _expression(drawn: Outline, free: Callable[[int], str]) -> Callable[[str], re.Match[str] | None]:
+    parts = [re.escape(drawn.literals[0])]
+    for number, literal in enumerate(drawn.literals[1:], 1):
+        parts += (free(number), re.escape(literal))
+    return re.compile("".join(parts) + _NEVER).fullmatch
+
+
+class Frame:
+    """The expression of a document without its records, and its fields."""
+
+    __slots__ = ("_rest", "match")
+
+    def __init__(self, drawn: Outline, rest: Rest) -> None:
+        """`rest` is what the plain reader made of `drawn.marked()`."""
+        self.match = _expression(drawn, lambda _: f"({FREE})")
+        self._rest = _numbered(rest)
+
+    def rest(self, match: re.Match[str]) -> Rest:
+        """What the plain reader gives for the document that matched."""
+        namespace, version, metadata, policies, codes = self._rest
+        group = match.group
+        version = group(version) if isinstance(version, int) else version
+        return Rest(namespace, version, _filled(metadata, group), _filled(policies, group), codes)
+
+
+def _numbered(value: Any) -> Any:
+    """A copy of nested lists in which every marked text is its group's number, and any other text itself."""
+    if isinstance(value, str):
+        found = _MARKED.fullmatch(value)
+        return int(found.group(1)) if found else value
+    return [_numbered(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def _filled(value: list[Any], group: Callable[[int], Any]) -> list[Any]:
+    return [
+        group(part) if type(part) is int else _filled(part, group) if type(part) is list else part for part in value
+    ]
 
 
 class Skeleton:
@@ -102,10 +145,7 @@ class Skeleton:
         self._spf = [groups(entry) for entry in (auth[SPF] or ())] if auth else []
         lacking = (("missing_policy_evaluated", said), ("missing_auth_results", auth))
         self._structure = [*structure, *(code for code, part in lacking if part is None)]
-        parts = [re.escape(drawn.literals[0])]
-        for number, literal in enumerate(drawn.literals[1:], 1):
-            parts += (self._free(number), re.escape(literal))
-        self.match = re.compile("".join(parts) + _NEVER).fullmatch
+        self.match = _expression(drawn, self._free)
 
     def _free(self, _number: int) -> str:
         """Expression of the text of a group."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import Counter
 from functools import lru_cache
 
 from . import fast as fast_reader
@@ -61,13 +60,13 @@ def _plain(source: Source, normal: Normaliser) -> Rows:
     rest = collector(normal, builder.record)
     try:
         read_strict(source.blocks(), rest)
-        return Rows(builder, rest, source.codes)
+        return Rows(builder, rest.rest(), source.codes)
     except Damaged:
         builder = Builder(normal)
         rest = collector(normal, builder.record)
         repairs: set[str] = set()
         read_lenient(source.blocks(), rest, repairs)
-        return Rows(builder, rest, source.codes | repairs)
+        return Rows(builder, rest.rest(), source.codes | repairs)
 
 
 def _report(rows: Rows, head: Head, content_hash: str, limits: Limits) -> Report:
@@ -83,8 +82,9 @@ def _report(rows: Rows, head: Head, content_hash: str, limits: Limits) -> Report
     about += [Caution(code, "policy_published") for code in head.policy_codes]
     if not builder.number:
         about.append(Caution("no_records", "report"))
-    counts = Counter(builder.counts)
-    counts.update(caution.code for caution in about)
+    counts = builder.counts
+    for code, _ in about:
+        counts[code] = counts.get(code, 0) + 1
     return Report(
         submitter=head.submitter,
         org_name=head.org_name,

@@ -28,10 +28,10 @@ from .parse_reader import (
     P_SP,
     P_TESTING,
     REPORT_ID,
-    Collector,
     Node,
+    Rest,
 )
-from .parse_record import Codes, Normaliser, in_order
+from .parse_record import Codes, Entry, Normaliser, in_order
 
 DAY = 86_400
 _MILLISECONDS_FROM = 100_000_000_000  # as seconds, the year 5138; as milliseconds, 1973
@@ -70,7 +70,23 @@ class Head(NamedTuple):
     policy_codes: Codes
 
 
-def describe(raw: Collector, normal: Normaliser, content_hash: str, mail_domain: str | None, now: int) -> Head:
+class Policy(NamedTuple):
+    """One policy_published, and its warnings."""
+
+    domain: str | None
+    adkim: str | None
+    aspf: str | None
+    p: str | None
+    sp: str | None
+    np: str | None
+    pct: int | None
+    fo: str | None
+    testing: bool | None
+    discovery_method: str | None
+    codes: Codes
+
+
+def describe(raw: Rest, normal: Normaliser, content_hash: str, mail_domain: str | None, now: int) -> Head:
     """Interpret what the reader collected; raises Refused for a period that cannot be used."""
     metadata = _first(raw.metadata, 7)
     codes: list[str] = list(raw.codes) if len(raw.metadata) < 2 else [*raw.codes, "repeated_field"]
@@ -91,21 +107,11 @@ def describe(raw: Collector, normal: Normaliser, content_hash: str, mail_domain:
         codes.append("missing_report_id")
         report_id = content_hash
 
-    policy = _first(raw.policies, 10)
-    said: list[str] = ["two_policies"] if len(raw.policies) > 1 else []
-    if not raw.policies:
-        said.append("missing_policy")
-    domain = normal.name(policy[P_DOMAIN], said)
-    if raw.policies and domain is None:
-        said.append("missing_domain")
-    p = normal.word(policy[P_P], vocab.POLICIES, said)
-    if raw.policies and not (policy[P_P] or "").strip():
-        said.append("missing_p")
-    testing = normal.word(policy[P_TESTING], vocab.TESTING, said)
-    np = normal.word(policy[P_NP], vocab.POLICIES, said)
-    discovery = normal.word(policy[P_DISCOVERY], vocab.DISCOVERY_METHODS, said)
+    said = _first(raw.policies, 10)
+    policy = normal.remembered(_policy)[(*said, "" if raw.policies else None)]
+    policy_codes = ("two_policies", *policy.codes) if len(raw.policies) > 1 else policy.codes
     version = normal.text(raw.version, codes)
-    newer = generator is not None or any(policy[slot] is not None for slot in (P_NP, P_TESTING, P_DISCOVERY))
+    newer = generator is not None or any(said[slot] is not None for slot in (P_NP, P_TESTING, P_DISCOVERY))
     return Head(
         own_domain or mail_domain or _named(org_name),
         org_name,
@@ -115,19 +121,46 @@ def describe(raw: Collector, normal: Normaliser, content_hash: str, mail_domain:
         end,
         _schema(raw.namespace, version, newer),
         generator,
-        domain,
-        normal.word(policy[P_ADKIM], vocab.ALIGNMENTS, said),
-        normal.word(policy[P_ASPF], vocab.ALIGNMENTS, said),
-        p,
-        normal.word(policy[P_SP], vocab.POLICIES, said),
-        np,
-        _percent(normal.text(policy[P_PCT], said), said),
-        normal.text(policy[P_FO], said),
-        None if testing is None else testing == "y",
-        discovery,
+        policy.domain,
+        policy.adkim,
+        policy.aspf,
+        policy.p,
+        policy.sp,
+        policy.np,
+        policy.pct,
+        policy.fo,
+        policy.testing,
+        policy.discovery_method,
         errors,
         in_order(codes),
-        in_order(said),
+        in_order(policy_codes),
+    )
+
+
+def _policy(normal: Normaliser, said: Entry) -> Policy:
+    """`said` is the node's texts and, last, whether there was a policy at all ("") or not (None)."""
+    codes: list[str] = []
+    domain = normal.name(said[P_DOMAIN], codes)
+    if said[-1] is None:
+        codes.append("missing_policy")
+    else:
+        if domain is None:
+            codes.append("missing_domain")
+        if not (said[P_P] or "").strip():
+            codes.append("missing_p")
+    testing = normal.word(said[P_TESTING], vocab.TESTING, codes)
+    return Policy(
+        domain,
+        normal.word(said[P_ADKIM], vocab.ALIGNMENTS, codes),
+        normal.word(said[P_ASPF], vocab.ALIGNMENTS, codes),
+        normal.word(said[P_P], vocab.POLICIES, codes),
+        normal.word(said[P_SP], vocab.POLICIES, codes),
+        normal.word(said[P_NP], vocab.POLICIES, codes),
+        _percent(normal.text(said[P_PCT], codes), codes),
+        normal.text(said[P_FO], codes),
+        None if testing is None else testing == "y",
+        normal.word(said[P_DISCOVERY], vocab.DISCOVERY_METHODS, codes),
+        tuple(codes),
     )
 
 

@@ -86,12 +86,22 @@ _NOTHING = Table(0, {})
 TOP = frozenset({"report_metadata", "policy_published", "record"})
 
 
+class Rest(NamedTuple):
+    """Raw texts of a report without its records."""
+
+    namespace: str
+    version: str | None
+    metadata: list[Node]  # every report_metadata
+    policies: list[Node]  # every policy_published
+    codes: frozenset[str]
+
+
 class Collector:
     """Takes XML events and keeps the raw texts of a report.
 
     Of a text, `text_cap` characters and one more are kept; of elements that may stand many times, `repeats` and one
     more. `on_record(node, codes)` is called at the end of each record; `codes` are the warnings that its structure
-    earned. After the last event: `version`, `metadata` and `policies` (nodes), `namespace`, `codes` (of the rest).
+    earned.
     """
 
     def __init__(self, on_record: Callable[[Node, set[str]], None], text_cap: int, repeats: int = 100) -> None:
@@ -112,23 +122,10 @@ class Collector:
         self._sink: list[str] | None = None
         self._room = 0
 
-    @property
-    def version(self) -> str | None:
-        """Text of the version element."""
-        text: str | None = self._top[0]
-        return text
-
-    @property
-    def metadata(self) -> list[Node]:
-        """Every report_metadata."""
-        nodes: list[Node] = self._top[1]
-        return nodes
-
-    @property
-    def policies(self) -> list[Node]:
-        """Every policy_published."""
-        nodes: list[Node] = self._top[2]
-        return nodes
+    def rest(self) -> Rest:
+        """All but the records; whole after the last event."""
+        version, metadata, policies = self._top
+        return Rest(self.namespace, version, metadata, policies, frozenset(self.codes))
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         """A start tag; raises Refused when the document is no report or is built to exhaust us."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from . import vocab
@@ -133,8 +134,16 @@ class Normaliser:
         self.reason: Memo[Entry, tuple[tuple[str, str] | None, Codes]] = Memo(self._reason)
         self.dkim: Memo[Entry, tuple[DkimResult | None, Codes]] = Memo(self._dkim)
         self.dkim_result: Memo[Entry, tuple[Entry, Codes]] = Memo(self._dkim_result)
+        self._others: dict[Callable[..., Any], Memo[Entry, Any]] = {}
         self.spf_result: Memo[Entry, tuple[Entry, Codes]] = Memo(self._spf_result)
         self.spf: Memo[Entry, tuple[SpfResult | None, Codes]] = Memo(self._spf)
+
+    def remembered(self, interpret: Callable[[Normaliser, Entry], V]) -> Memo[Entry, V]:
+        """The memo of a function that interprets texts by means of this one."""
+        memo = self._others.get(interpret)
+        if memo is None:
+            memo = self._others[interpret] = Memo(partial(interpret, self))
+        return memo
 
     def text(self, raw: str | None, codes: list[str]) -> str | None:
         """Without white space around it and cut to `text_bytes`; None when nothing is left."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 
 from .errors import Refused
 from .model import Caution, Records, Shape
-from .parse_reader import Collector, Node
+from .parse_reader import Collector, Node, Rest
 from .parse_record import MAX_REASONS, Codes, Normaliser, in_order
 
 
@@ -21,7 +20,7 @@ class Builder:
         self.records = Records()
         self.places: dict[Shape, int] = {}
         self.number = 0
-        self.counts: Counter[str] = Counter()
+        self.counts: dict[str, int] = {}
         self.listed: list[Caution] = []
 
     def record(self, node: Node, structure: Iterable[str]) -> None:
@@ -56,7 +55,8 @@ class Builder:
 
     def warn(self, codes: Codes) -> None:
         """Note the warnings of the present record."""
-        self.counts.update(codes)
+        for code in codes:
+            self.counts[code] = self.counts.get(code, 0) + 1
         room = self.normal.limits.warnings - len(self.listed)
         if room > 0:
             where = f"record {self.number}"
@@ -64,11 +64,11 @@ class Builder:
 
 
 class Rows:
-    """What a reader made of a document: the records, the collector that holds the rest, warnings about the file."""
+    """What a reader made of a document: the records, the rest, warnings about the file."""
 
     __slots__ = ("builder", "codes", "rest")
 
-    def __init__(self, builder: Builder, rest: Collector, codes: set[str]) -> None:
+    def __init__(self, builder: Builder, rest: Rest, codes: set[str]) -> None:
         self.builder = builder
         self.rest = rest
         self.codes = codes
