@@ -106,7 +106,7 @@ def hours(today: date, *, seed: int = SEED) -> Iterator[Made]:
         turn += 1
         if whole is None or not whole.records:
             continue
-        begin = _midnight(today - timedelta(days=age)) + HOUR * rng.randrange(24)
+        begin = midnight(today - timedelta(days=age)) + HOUR * rng.randrange(24)
         yield Made(
             reporter, domain, whole.policy, f"hour-{turn}-{whole.report_id}", begin, begin + HOUR, begin + 2 * HOUR,
             whole.records,
@@ -130,7 +130,7 @@ def report(
             records += _records(sender, day, age=age, policy=policy, reporter=reporter, rng=rng, scale=scale)
     if not records:
         return None
-    begin = _midnight(day) + reporter.window * HOUR
+    begin = midnight(day) + reporter.window * HOUR
     end = begin + DAY
     late = rng.choices([h for h, _ in reporter.lateness], [w for _, w in reporter.lateness])[0]
     arrives = end + late * HOUR + rng.randrange(HOUR)
@@ -236,5 +236,6 @@ def poisson(rng: Random, mean: float) -> int:
     return n
 
 
-def _midnight(day: date) -> int:
+def midnight(day: date) -> int:
+    """The first second of a day."""
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())

@@ -1,0 +1,160 @@
+"""`dmarcview demo`: makes the year, imports it, starts everything, then sends report mails while the page is open."""
+
+from __future__ import annotations
+
+import json
+import signal
+import smtplib
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, date, datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dmarcview.demo import folder, reports, traffic
+from dmarcview.demo.story import REPORTERS, STORY
+from dmarcview.demo.traffic import Made, Truth
+from dmarcview.demo.world import STRANGER, DemoError, World
+
+PAUSE = 3.0  # seconds between two live mails
+FORGED_EVERY = 8  # one mail in so many is a stranger's
+MARK = "demo.json"  # tells a kept demo from somebody's folder
+COMPARED = ("messages", "reports", "records", "dmarc_pass", "spf_aligned", "dkim_aligned")
+
+
+class Live(NamedTuple):
+    """One mail of the live part: a report as its reporter signs it, or a stranger's forgery of one."""
+
+    made: Made
+    forged: bool
+
+
+def run(*, port: int | None = None, check: bool = False, keep: str | None = None) -> int:
+    """Run the demo until Ctrl-C, or with `check` until it is proven; returns the exit code.
+
+    0 all well, 1 the page differs from what was sent, 2 wrong use, 3 something could not start.
+    """
+    with ExitStack() as stack:
+        if keep is None:
+            place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dmarcview-demo-")))
+        else:
+            place = Path(keep)
+            if place.is_dir() and any(place.iterdir()) and not (place / MARK).is_file():
+                print(f"dmarcview: {place} is not empty and holds no demo; name a new folder", file=sys.stderr)
+                return 2
+        try:
+            if check:
+                from dmarcview.demo.check import check as prove
+
+                return prove(place, port=port or 0)
+            return show(place, port=port or 0)
+        except DemoError as error:
+            print(f"dmarcview: {error}", file=sys.stderr)
+            return 3
+
+
+def show(place: Path, *, port: int, today: date | None = None) -> int:
+    """The demo for a person."""
+    started = time.monotonic()
+    stop = threading.Event()
+    today = today or datetime.now(UTC).date()
+
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with World(place, port=port) as world:
+            kept = (place / MARK).is_file()
+            if kept:
+                print(f"Found the demo that was kept in {place}.", flush=True)
+            else:
+                _fill(world, today, started)
+            if stop.is_set():
+                return 0
+            url = world.start().url
+            print(f"\n  Open {url}\n\n  Up after {time.monotonic() - started:.0f} s. Ctrl-C ends it.", flush=True)
+            print("\n  What to look for:")
+            for age, what in STORY:
+                print(f"    {age:3} days ago  {what}")
+            print("\n  Report mails now arrive over SMTP; the numbers move:", flush=True)
+            for live in lives(today):
+                if stop.wait(PAUSE):
+                    break
+                if not world.running():
+                    raise DemoError(f"serve ended:\n{world.log()}")
+                _tell(live, send(world, live))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    print("\nStopped.")
+    return 0
+
+
+def _fill(world: World, today: date, started: float) -> Truth:
+    """Write the year's reports and import them, as a user would; the totals must be those that were made."""
+    truth = prepare(world, today, days=traffic.DAYS)
+    print(
+        f"Made up {truth.reports:,} reports on {truth.messages:,} messages of three domains "
+        f"({time.monotonic() - started:.1f} s).",
+        flush=True,
+    )
+    told = bring(world)
+    print(
+        f"Imported {told['reports']:,} reports, {told['records']:,} records; {told['duplicates']} came twice, "
+        f"{told['conflicts']} in conflict, {len(told['refused'])} refused ({time.monotonic() - started:.1f} s).",
+        flush=True,
+    )
+    (world.folder / MARK).write_text(json.dumps({"day": today.isoformat(), "seed": traffic.SEED}))
+    return truth
+
+
+def prepare(world: World, today: date, *, days: int) -> Truth:
+    """Write the reports that have come in by the midnight on which `today` began; the later ones come by SMTP."""
+    return folder.write(world.reports, early(today, days=days), "dmarc@reports.example.org")
+
+
+def bring(world: World) -> Any:
+    """`dmarcview import` of the written folder; some inputs are refused, so it ends with 1."""
+    return world.ask("import", str(world.reports), allowed=(0, 1))
+
+
+def early(today: date, *, days: int) -> Iterator[Made]:
+    """Reports that arrived before today."""
+    midnight = traffic.midnight(today)
+    return (made for made in traffic.year(today, days=days) if made.arrives < midnight)
+
+
+def late(today: date, *, days: int = 10) -> list[Made]:
+    """Reports on earlier days that arrive today or later, in the order of their arrival."""
+    midnight = traffic.midnight(today)
+    return sorted((m for m in traffic.year(today, days=days) if m.arrives >= midnight), key=lambda m: m.arrives)
+
+
+def lives(today: date) -> Iterator[Live]:
+    """The mails of the live part, without end: late reports first, then hourly ones, and forgeries in between."""
+    for number, made in enumerate(chain(late(today), traffic.hours(today)), 1):
+        yield Live(made, False)
+        if number % FORGED_EVERY == 2:
+            yield Live(reports.forged(made, REPORTERS[0]), True)
+
+
+def send(world: World, live: Live) -> tuple[int, bytes]:
+    """Send one live mail now; the receiver's last reply, 0 when it could not be reached."""
+    mail = world.mail(live.made, sent=int(time.time()), signed=not live.forged)
+    try:
+        return world.send(mail, STRANGER if live.forged else live.made.reporter.email)
+    except (OSError, smtplib.SMTPException) as error:
+        return 0, str(error).encode()
+
+
+def _tell(live: Live, reply: tuple[int, bytes]) -> None:
+    who = "a stranger as " + live.made.reporter.name if live.forged else live.made.reporter.name
+    when = datetime.fromtimestamp(live.made.begin, UTC)
+    print(
+        f"    {datetime.now(UTC):%H:%M:%S}  {reply[0]}  {who}: {live.made.domain.name}, {when:%d %b}, "
+        f"{live.made.messages:,} messages" + (" (forged: will be shown as unverified)" if live.forged else ""),
+        flush=True,
+    )
