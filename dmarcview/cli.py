@@ -74,6 +74,7 @@ def _dashboard(parser: argparse.ArgumentParser) -> None:
 
 def _status(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--status", metavar="FILE", help="write a JSON file when up: what listens where")
+    parser.add_argument("--with-parent", action="store_true", help="end when standard input does, as under `serve`")
 
 
 def _ingest(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from dmarcview.cli import Misuse
+
 if TYPE_CHECKING:
     from dmarcview.config import Config
     from dmarcview.store import Store
@@ -17,14 +19,11 @@ def settings(args: argparse.Namespace) -> Config:
     return config.with_data(config.load(args.config), args.data)
 
 
-def store(args: argparse.Namespace, *, read_only: bool = False) -> Store:
-    """The store that the arguments name. A store that is only read must exist already."""
-    from dmarcview import config
-    from dmarcview.cli import Misuse
-    from dmarcview.store import Store
+def open_store(config: Config, *, read_only: bool = False) -> Store:
+    """The store of these settings. One that is only read must exist already. Raises StoreError, Misuse."""
+    from dmarcview.config import data_dir
+    from dmarcview.upkeep import open_store as open_it
 
-    found = settings(args)
-    folder = config.data_dir(found)
-    if read_only and not found.data.url and not (folder / "ledger.sqlite").exists():
-        raise Misuse(f"there is no store in {folder}; name one with --data, or import reports first")
-    return Store.open(config.ledger_url(found), read_only=read_only)
+    if read_only and not config.data.url and not (data_dir(config) / "ledger.sqlite").exists():
+        raise Misuse(f"there is no store in {data_dir(config)}; name one with --data, or import reports first")
+    return open_it(config, read_only=read_only)

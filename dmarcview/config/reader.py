@@ -298,6 +298,8 @@ def _together(config: Config, lines: dict[Place, int]) -> list[Fault]:
     for n, listener in enumerate(receive.listeners):
         if listener.mode != "plain" and not receive.certificate:
             fault(("receive", "listeners", n, "mode"), f"{listener.mode!r} needs `certificate` and `key` in [receive]")
+    if len(receive.subaddress) > 1:
+        fault(("receive", "subaddress"), "must be one character, such as +")
     if not config.dashboard.prefix.startswith("/"):
         fault(("dashboard", "prefix"), "must begin with /")
     return faults

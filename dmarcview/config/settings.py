@@ -85,7 +85,8 @@ class Receive:
     tlsrpt: tuple[str, ...] = _f((), "Addresses that take TLS reports.", kind="mailbox")
     certificate: str = _f("", "PEM file with the certificate chain; read again when it changes.", kind="path")
     key: str = _f("", "PEM file with the private key.", kind="path")
-    reserve_mb: int = _f(64, "Free space in MB below which mail is put off with 452.", low=0)
+    subaddress: str = _f("", "What parts a detail from the name, such as `+`: rua+x@ is then rua@. Empty: off.")
+    reserve_mb: int = _f(100, "Free space in MB below which mail is put off with 452.", low=0)
     door: DoorSettings = field(default_factory=DoorSettings, metadata={"help": "Limits of one session."})
 
 
@@ -94,11 +95,7 @@ class Trust:
     """Which report mails are believed."""
 
     check: bool = _f(True, "Verify SPF, DKIM and DMARC of each report mail that arrives.")
-    count: tuple[str, ...] = _f(
-        ("pass", "unknown"),
-        "Verdicts that count in charts; `unknown` is what was imported. The rest is shown as unverified.",
-        choices=("pass", "fail", "none", "unknown"),
-    )
+    unverified: bool = _f(False, "Count reports whose mail was not believed, too. They are shown as unverified anyway.")
     seconds: float = _f(20.0, "Longest time for one verification.", low=1, high=300)
     workers: int = _f(8, "Verifications at the same time.", low=1, high=64)
     tries: int = _f(4, "Verifications of one mail while DNS fails for the moment.", low=1, high=20)
@@ -143,8 +140,6 @@ class Ingest:
     batch_mails: int = _f(500, "Most mails stored in one transaction.", low=1, high=100_000)
     tries: int = _f(3, "Crashes of the reader before a batch is read mail by mail and the culprit set aside.",
                     low=1, high=100)  # fmt: skip
-    flush_rows: int = _f(5_000, "Most rows that wait in the ledger before they become a file.", low=1)
-    flush_seconds: int = _f(60, "Longest time that rows wait in the ledger.", low=1)
     upkeep_hours: float = _f(6.0, "Hours between two rounds of compaction, sweep and retention.", low=0.01)
 
 

@@ -1,0 +1,169 @@
+"""The store kept in order beside the ingest: rows become files, sources get a class, old things leave."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from dmarcview import config as configuration
+from dmarcview.config import Config
+from dmarcview.store import Retention, Store, StoreError
+
+if TYPE_CHECKING:
+    from dmarcview.sources import Refresher
+    from dmarcview_reports.ingest import Judge
+    from dmarcview_reports.model import Taken
+
+log = logging.getLogger(__name__)
+
+TICK = 1.0  # seconds between two looks at what is due
+RETRY = 10.0  # seconds after the store failed
+STOP_SECONDS = 15.0  # longest wait for the step under way
+NAMES_SECONDS = 60.0  # between two rounds of reverse names
+RETRY_SECONDS = (60, 600, 3_600, 14_400)  # a verification that DNS failed is tried again after these
+
+
+def open_store(config: Config, *, read_only: bool = False) -> Store:
+    """The store that the settings name. Raises StoreError."""
+    return Store.open(
+        configuration.data_dir(config),
+        url=config.data.url or None,
+        read_only=read_only,
+        watched=config.domains.watched,
+    )
+
+
+def retention(config: Config) -> Retention:
+    """The retention that the settings ask for."""
+    data = config.data
+    return Retention(days=data.retention_days, raw_days=data.archive_days, domains=dict(data.domain_retention_days))
+
+
+def classify(store: Store, config: Config, now: int, *, everything: bool = False) -> None:
+    """Give every source that is new or changed its class: one run of its own, as an import needs it."""
+    from dmarcview.sources import refresh
+
+    refresh(store, config, now, everything=everything)
+
+
+class Late:
+    """Mails whose verification DNS failed: verified again, a few times, and stored again when they are believed."""
+
+    def __init__(self, store: Store, judge: Judge, tries: int, clock: Callable[[], float] = time.time) -> None:
+        self._store, self._judge, self._clock = store, judge, clock
+        self._waits = RETRY_SECONDS[: max(0, tries - 1)]
+        self._waiting: list[tuple[float, int, Taken]] = []
+        self._lock = threading.Lock()
+
+    def add(self, taken: list[Taken]) -> None:
+        """Remember these; called by the ingest."""
+        self._put([(one, 0) for one in taken])
+
+    def _put(self, late: list[tuple[Taken, int]]) -> None:
+        now = self._clock()
+        with self._lock:
+            self._waiting += [(now + self._waits[n], n, one) for one, n in late if n < len(self._waits)]
+
+    def step(self) -> int:
+        """Verify what is due again; returns how many are believed now."""
+        import dataclasses
+
+        now = self._clock()
+        with self._lock:
+            due = [one for one in self._waiting if one[0] <= now]
+            self._waiting = [one for one in self._waiting if one[0] > now]
+        believed = []
+        for _, number, taken in due:
+            verdict = self._judge(taken.raw, taken.origin)
+            if verdict.detail.startswith("temperror"):
+                self._put([(taken, number + 1)])
+            elif verdict.auth == "pass":
+                # Another name: the same item under the same name is taken for a batch repeated after a crash.
+                origin = dataclasses.replace(taken.origin, name=f"{taken.origin.name}/verified")
+                believed.append(dataclasses.replace(taken, origin=origin, verdict=verdict))
+        if believed:
+            self._store.append_many(believed)
+        return len(believed)
+
+
+class Upkeep(threading.Thread):
+    """Runs beside the ingest with a store of its own, so that a long merge never holds a mail up."""
+
+    def __init__(self, config: Config, judge: Judge | None, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(name="upkeep", daemon=True)
+        self.config = config
+        self.clock = clock
+        self.store = open_store(config)
+        self.late = Late(self.store, judge, config.trust.tries, clock) if judge else None
+        self._ended = threading.Event()
+        self._refresher: Refresher | None = None
+        self._version = -1
+        self._everything = threading.Event()  # names were found: the classes of all sources are due
+        self._big_round = clock() + min(60.0, config.ingest.upkeep_hours * 3_600)
+
+    def run(self) -> None:
+        """Until `stop`: look what is due each second."""
+        if self.config.dns.reverse:
+            threading.Thread(target=self._names, name="names", daemon=True).start()
+        while not self._ended.wait(TICK):
+            try:
+                self.step()
+            except StoreError as error:
+                log.error("upkeep: %s; tried again", error)
+                self._ended.wait(RETRY)
+
+    def stop(self) -> None:
+        """End after the step under way."""
+        self._ended.set()
+        if self.is_alive():
+            self.join(STOP_SECONDS)
+        self.store.close()
+
+    def step(self) -> None:
+        """Do what is due now."""
+        if self.late is not None:
+            self.late.step()
+        if self.store.flush_due():
+            self.store.flush()
+        self._classify()
+        if self.clock() >= self._big_round:
+            self._big_round = self.clock() + self.config.ingest.upkeep_hours * 3_600
+            big_round(self.store, self.config)
+
+    def _classify(self) -> None:
+        from dmarcview.sources import Refresher
+
+        version = self.store.version()
+        everything = self._everything.is_set()
+        if version == self._version and not everything:
+            return
+        self._everything.clear()
+        if self._refresher is None:
+            self._refresher = Refresher.of(self.config)
+        self._refresher.run(self.store, int(self.clock()), everything=everything)
+        self._version = self.store.version()
+
+    def _names(self) -> None:
+        """Reverse names, slow by nature: in a thread that nobody waits for."""
+        from dmarcview import reverse
+
+        resolver = reverse.dns_resolver(self.config)
+        with open_store(self.config) as store:
+            while not self._ended.wait(NAMES_SECONDS):
+                try:
+                    if reverse.run(store, resolver, int(self.clock())).confirmed:
+                        self._everything.set()
+                except StoreError as error:
+                    log.error("names: %s; tried again", error)
+
+
+def big_round(store: Store, config: Config) -> None:
+    """Compaction, retention and the sweep, one after the other."""
+    store.compact()
+    policy = retention(config)
+    if policy != Retention():
+        store.prune(policy)
+    store.sweep()
