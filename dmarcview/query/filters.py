@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from dmarcview.store.append import DOUBT, MAIN
+from dmarcview.store.plan import DOUBT, MAIN
 
 CLASSES = ("own", "third_party", "forwarder", "unknown")
 RESULTS = {

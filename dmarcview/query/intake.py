@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import func, literal, or_, select, union_all
 
-from dmarcview.store.append import APART, UNKNOWN_DOMAIN
 from dmarcview.store.engine import Window, frame
+from dmarcview.store.plan import APART, UNKNOWN_DOMAIN
 from dmarcview.store.tables import items, others, refusals
 from dmarcview.store.tables import reports as report_table
 from dmarcview_reports.schema import RECORD_COLUMNS

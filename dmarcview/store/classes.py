@@ -9,12 +9,12 @@ from typing import Any
 import orjson
 from sqlalchemy import and_, delete, insert, select, update
 
-from .append import MAIN, clean
 from .engine import Engine, Window
 from .errors import StoreError
 from .facts import CLASSES, SCOPES, Label, Named, NamedAddress, SourceFacts, SourceRow
 from .files import SOURCE_END, FileRow
 from .ledger import Ledger, bump, chunks, counter, rows
+from .plan import MAIN, clean
 from .snapshot import Snapshot
 from .tables import addresses, counters, labels, sources
 
@@ -187,7 +187,7 @@ class Classes:
                     c.domain == values["domain"], c.scope == values["scope"], c.value == values["value"]
                 )
             )
-            conn.execute(insert(labels).values(values))
+            conn.execute(insert(labels).values(values | {"id": bump(conn, "row") + 1}))
             bump(conn, "version")
         return label
 

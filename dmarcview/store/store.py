@@ -20,14 +20,16 @@ from .facts import Label, NamedAddress, SourceFacts, SourceRow
 from .ledger import Ledger, counter
 from .snapshot import Snapshot, take
 from .tables import items, meta, reports
-from .upkeep import Upkeep, Upkept
+from .upkeep import Retention, Upkeep, Upkept
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from dmarcview.query import Filters
 
+    from .backup import Checked
     from .engine import Engine
+    from .rebuild import Read, Rebuilt
     from .rollup import Rollup
 
 LEDGER_NAME = "ledger.sqlite"
@@ -254,6 +256,43 @@ class Store:
     def sweep(self) -> Upkept:
         """Remove files that nobody lists any more, after an hour."""
         return self._upkeep.sweep()
+
+    def prune(self, retention: Retention) -> Upkept:
+        """Let go of what `retention` no longer keeps."""
+        from .prune import prune
+
+        return prune(self._upkeep, retention)
+
+    def reindex(self, read: Read) -> Rebuilt:
+        """Rebuild ledger and files from the archive; `read(raw, name)` gives a Reading."""
+        from .rebuild import reindex
+
+        return reindex(self, read)
+
+    def replay(self, read: Read, item_ids: Sequence[int] | None = None) -> list[Stored]:
+        """Read refused inputs again, and count reports of domains that are watched by now."""
+        from .rebuild import replay
+
+        return replay(self, read, item_ids)
+
+    def backup(self, path: str | Path) -> None:
+        """Copy the store, as it is at one moment, into a new folder, while it runs."""
+        from .backup import backup
+
+        backup(self, Path(path))
+
+    @staticmethod
+    def restore(path: str | Path, data: str | Path, *, url: str | None = None) -> None:
+        """Copy a backup into a data folder that holds no store."""
+        from .backup import restore
+
+        restore(Path(path), Path(data), url)
+
+    def check(self) -> Checked:
+        """Hold the ledger against the files."""
+        from .backup import check
+
+        return check(self)
 
 
 def _filters(filters: Filters | None, fields: dict[str, Any]) -> Filters:

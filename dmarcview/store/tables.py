@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 FORMAT = 1
@@ -37,7 +38,7 @@ counters = Table(
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
-COUNTERS = ("version", "layout", "classes", "classified", "item", "report", "file")
+COUNTERS = ("version", "layout", "classes", "classified", "item", "report", "file", "row")
 
 items = Table(
     "items",
@@ -114,6 +115,7 @@ reports = Table(
     Index("reports_end", "shelf", "end", "begin", "domain", "submitter", "records", "messages"),
     Index("reports_domain", "domain", "end"),
     Index("reports_version", "version"),
+    Index("reports_moved", "id", sqlite_where=text("moved"), postgresql_where=text("moved")),
 )
 bodies = Table(
     "bodies",
@@ -147,7 +149,7 @@ gone = Table(
 refusals = Table(
     "refusals",
     metadata,
-    Column("id", Integer().with_variant(BigInteger, "postgresql"), primary_key=True, autoincrement=True),
+    Column("id", Id, primary_key=True, autoincrement=False),
     Column("item_id", Id, ForeignKey("items.id"), nullable=False),
     Column("code", Text, nullable=False),
     Column("message", Text, nullable=False),
@@ -159,7 +161,7 @@ refusals = Table(
 others = Table(
     "others",
     metadata,
-    Column("id", Integer().with_variant(BigInteger, "postgresql"), primary_key=True, autoincrement=True),
+    Column("id", Id, primary_key=True, autoincrement=False),
     Column("item_id", Id, ForeignKey("items.id"), nullable=False),
     Column("kind", Text, nullable=False),
     Column("content_hash", Text, nullable=False, unique=True),
@@ -170,7 +172,7 @@ others = Table(
 labels = Table(
     "labels",
     metadata,
-    Column("id", Integer().with_variant(BigInteger, "postgresql"), primary_key=True, autoincrement=True),
+    Column("id", Id, primary_key=True, autoincrement=False),
     Column("domain", Text, nullable=False),  # "" is every domain
     Column("scope", Text, nullable=False),  # ip, network, service, asn, dkim
     Column("value", Text, nullable=False),

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
@@ -42,14 +43,26 @@ class Upkept:
     rows: int = 0
 
 
+class Rows(NamedTuple):
+    """A condition on the rows of a record file, with its parameters."""
+
+    where: str
+    params: dict[str, Any]
+
+
+WITH = "report_key in (select unnest($keys))"
+WITHOUT = "report_key not in (select unnest($keys))"
+
+
 @dataclass(frozen=True, slots=True)
 class Retention:
     """How long things are kept, in days; 0 is forever."""
 
-    days: int = 0
-    raw_days: int = 0
-    domains: Mapping[str, int] = field(default_factory=dict)  # days by policy domain, before `days`
-    refused_days: int = 0
+    days: int = 0  # reports, by the end of their period
+    raw_days: int = 0  # raw bytes, by the day of their arrival
+    domains: Mapping[str, int] = field(default_factory=dict)  # reports of one policy domain; goes before `days`
+    refused_days: int = 0  # refusals, failure and TLS reports
+    forget: tuple[str, ...] = ()  # policy domains of which nothing is kept
 
 
 @contextmanager
@@ -125,6 +138,9 @@ class Upkeep:
     def _settle(self) -> None:
         """Bring reports whose standing changed into files of their own shelf."""
         c = reports.c
+        with self.ledger.read() as conn:
+            if conn.execute(select(c.id).where(c.moved).limit(1)).first() is None:
+                return
         with self.ledger.write() as conn:
             waiting = select(bodies.c.report_id)
             conn.execute(update(reports).where(c.moved, c.id.in_(waiting)).values(moved=False))
@@ -137,15 +153,16 @@ class Upkeep:
         with self.ledger.read() as conn:
             live = list_live(conn)
         touched = self._holding(live, keys)
-        new = [kept for f in touched if (kept := self._rewrite([f], drop=keys)) is not None]
+        new = [kept for f in touched if (kept := self.rewrite([f], Rows(WITHOUT, {"keys": keys}))) is not None]
         for shelf, auth, month in sorted({(r.shelf, r.auth, record_files.month_of(r.begin)) for r in moved}):
             group = [r for r in moved if (r.shelf, r.auth, record_files.month_of(r.begin)) == (shelf, auth, month)]
             model = FileRow("", shelf, month, 0, 0, 0, 0, 0, max(r.version for r in group), 0)
-            made = self._rewrite(touched, only=[r.report_key for r in group], auth=auth, model=model)
+            only = Rows(WITH, {"keys": [r.report_key for r in group]})
+            made = self.rewrite(touched, only, auth, model) if touched else None
             if made is not None:
                 new.append(made)
         with self.ledger.write() as conn:
-            if self._swap(conn, touched, new):
+            if self.swap(conn, touched, new):
                 for r in moved:
                     conn.execute(
                         update(reports).where(c.report_key == r.report_key, c.version == r.version).values(moved=False)
@@ -178,34 +195,28 @@ class Upkeep:
                     groups.setdefault((f.shelf, f.month), []).append(f)
             for group in groups.values():
                 for batch in batches(group, 2 if all_files else MERGE_FILES):
-                    merged = self._rewrite(batch)
+                    merged = self.rewrite(batch)
                     with self.ledger.write() as conn:
-                        swapped = self._swap(conn, batch, [merged] if merged else [])
+                        swapped = self.swap(conn, batch, [merged] if merged else [])
                     if swapped and merged:
                         done = Upkept(done.files_added + 1, done.files_removed + len(batch), done.rows + merged.rows)
         return done
 
-    def _rewrite(
+    def rewrite(
         self,
         old: Sequence[FileRow],
-        drop: Sequence[str] = (),
-        only: Sequence[str] | None = None,
+        keep: Rows | None = None,
         auth: str | None = None,
         model: FileRow | None = None,
     ) -> FileRow | None:
-        """One new file from the rows of old ones, without or with only some reports; None when no row is left."""
+        """One new file from the rows of old ones, or from those to `keep`; None when no row is left."""
         engine, first = self.engine(), old[0]
         model = model or first._replace(news=max(f.news for f in old))
         with named("merging record files"), engine.cursor() as cursor:
             name = record_files.new_path(self.folder, model.month)
             target = self.folder / (name + RECORDS_END)
             source = engine.scan([f.path for f in old], RECORDS_END)
-            params: dict[str, list[str]] = {}
-            where = ""
-            if only is not None:
-                where, params = "where report_key in (select unnest($keys))", {"keys": list(only)}
-            elif drop:
-                where, params = "where report_key not in (select unnest($keys))", {"keys": list(drop)}
+            where, params = ("", {}) if keep is None else (f"where {keep.where}", keep.params)
             replaced = f"* replace ('{auth}' as auth)" if auth is not None else "*"
             try:
                 _copy(
@@ -260,7 +271,7 @@ class Upkeep:
         ]
         record_files.write_table(pa.concat_tables(parts), self.folder / (name + CUBE_END))
 
-    def _swap(self, conn: Connection, old: Sequence[FileRow], new: Sequence[FileRow]) -> bool:
+    def swap(self, conn: Connection, old: Sequence[FileRow], new: Sequence[FileRow]) -> bool:
         """Replace files in the list, all or nothing; False when one of the old ones is no longer listed."""
         paths = [f.path for f in old]
         listed = conn.execute(select(func.count()).select_from(files).where(files.c.path.in_(paths))).scalar()

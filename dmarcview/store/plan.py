@@ -1,0 +1,223 @@
+"""Decide what a call changes: which reports are new, sent again, in conflict, or of a domain that nobody watches.
+
+Reads the ledger and changes nothing, so it can run before the write transaction (to prepare) and within it (to decide).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, select
+
+from dmarcview_reports import rows as report_rows
+from dmarcview_reports.model import Report, Stored, Taken
+
+from .archive import Place
+from .files import Filed
+from .ledger import chunks
+from .tables import items, reports
+
+MAIN, DOUBT, APART = "main", "doubt", "apart"  # shelves: counted and believed; counted if doubt is allowed; kept only
+BELIEVED = ("pass", "unknown")  # verdicts on a report mail that count by default (an import has nothing to check)
+CONFLICT, UNKNOWN_DOMAIN = "conflict", "unknown_domain"
+OUTCOME = tuple(Stored.__dataclass_fields__)
+
+
+def shelf_of(auth: str, apart: str | None) -> str:
+    """Where a report's rows are kept."""
+    if apart is not None:
+        return APART
+    return MAIN if auth in BELIEVED else DOUBT
+
+
+def clean(text: str) -> str:
+    """Text that both databases can hold: no NUL, no lone surrogate."""
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode()
+    return text.replace("\x00", "\ufffd")
+
+
+def raw_hash(raw: bytes) -> str:
+    """The key of raw bytes: hex, 128 bits."""
+    return hashlib.blake2b(raw, digest_size=16).hexdigest()
+
+
+def watched_by(domain: str, watched: frozenset[str]) -> bool:
+    """Is this policy domain, or a parent of it, among the watched ones? With none configured, all are."""
+    if not watched:
+        return True
+    labels = domain.split(".")
+    return any(".".join(labels[i:]) in watched for i in range(len(labels)))
+
+
+class Known(NamedTuple):
+    """A report that the ledger has: enough to tell duplicate, conflict and promotion."""
+
+    id: int
+    content_hash: str
+    apart: str | None
+    auth: str
+
+
+@dataclass(slots=True)
+class Fresh:
+    """A report to insert."""
+
+    report: Report
+    taken: int  # index of its input in this call
+    auth: str
+    received: int
+    apart: str | None
+    body: bytes | None = None
+
+    @property
+    def shelf(self) -> str:
+        """Where its rows will be."""
+        return shelf_of(self.auth, self.apart)
+
+    def filed(self) -> Filed:
+        """The report as a record file takes it."""
+        values = report_rows.report_columns(self.report, self.received, self.auth)
+        return Filed(tuple(clean(v) if isinstance(v, str) else v for v in values), self.report.records)
+
+    def packed(self) -> bytes:
+        """Its records as the ledger keeps them until they are in a file."""
+        if self.body is None:
+            self.body = report_rows.encode(self.report.records)
+        return self.body
+
+
+@dataclass(slots=True)
+class Plan:
+    """What one call will change."""
+
+    fresh: list[Fresh] = field(default_factory=list)
+    resent: dict[int, int] = field(default_factory=dict)  # known report id -> times seen again
+    believed: dict[int, str] = field(default_factory=dict)  # known report id -> the better verdict
+    ousted: list[int] = field(default_factory=list)  # known report ids that a believed report takes the place of
+    stored: list[Stored] = field(default_factory=list)  # one an input
+    new_items: list[int] = field(default_factory=list)  # indexes of inputs to record
+    again: list[int] = field(default_factory=list)  # indexes of recorded inputs that were read again
+
+    @property
+    def rows(self) -> int:
+        """Records to insert."""
+        return sum(len(f.report.records) for f in self.fresh)
+
+    @property
+    def shape(self) -> list[tuple[str, str]]:
+        """What makes two plans write the same files."""
+        return [(f.report.report_key, f.shelf) for f in self.fresh]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of `append_many`: its inputs and how to take them."""
+
+    taken: Sequence[Taken]
+    hashes: Sequence[str]
+    watched: frozenset[str]
+    again: bool  # read known inputs anew: replay
+    now: int
+
+    def key(self, i: int) -> tuple[str, str, str]:
+        """What makes an input known."""
+        origin = self.taken[i].origin
+        return origin.channel, clean(origin.name), self.hashes[i]
+
+
+def known_items(conn: Connection, hashes: Sequence[str]) -> tuple[dict[tuple[str, str, str], Stored], dict[str, Place]]:
+    """Recorded inputs with these raw bytes: their outcome by key, and where the bytes are by hash."""
+    outcome: dict[tuple[str, str, str], Stored] = {}
+    places: dict[str, Place] = {}
+    for part in chunks(hashes):
+        for r in conn.execute(select(items).where(items.c.raw_hash.in_(part))).mappings():
+            outcome[(r["channel"], r["name"], r["raw_hash"])] = Stored(*(r[n] for n in OUTCOME))
+            if r["segment"] is not None:
+                places[r["raw_hash"]] = Place(r["segment"], r["start"], r["length"])
+    return outcome, places
+
+
+def _known_reports(conn: Connection, identities: Sequence[str]) -> dict[str, list[Known]]:
+    known: dict[str, list[Known]] = {}
+    c = reports.c
+    query = select(c.identity, c.id, c.content_hash, c.apart, c.auth)
+    for part in chunks(identities):
+        for r in conn.execute(query.where(c.identity.in_(part))):
+            known.setdefault(r[0], []).append(Known(*r[1:]))
+    return known
+
+
+def plan(conn: Connection, call: Call) -> Plan:
+    """Hold the inputs of a call against the ledger, in order."""
+    out = Plan()
+    items_known, _ = known_items(conn, call.hashes)
+    known = _known_reports(conn, [r.identity for t in call.taken for r in t.reading.reports])
+    ours: dict[str, list[Fresh]] = {}
+    for i, t in enumerate(call.taken):
+        key = call.key(i)
+        earlier = items_known.get(key)
+        if earlier is not None and t.origin.channel != "file" and not call.again:
+            out.stored.append(earlier)  # a batch repeated after a crash: it was done before
+            continue
+        stored = Stored(others=len(t.reading.others), refused=len(t.reading.refusals))
+        for report in t.reading.reports:
+            fresh = Fresh(report, i, t.verdict.auth, t.origin.received, None)
+            end = _place(out, fresh, known.get(report.identity, []), ours.setdefault(report.identity, []), call)
+            stored = _count(stored, end, report)
+        if earlier is None:
+            out.new_items.append(i)
+            items_known[key] = stored
+        elif call.again:
+            out.again.append(i)
+        out.stored.append(stored)
+    return out
+
+
+def _place(out: Plan, fresh: Fresh, known: list[Known], ours: list[Fresh], call: Call) -> str:
+    """Where one report ends: "duplicate", "counted", or why it is kept apart."""
+    content, believed = fresh.report.content_hash, fresh.auth in BELIEVED
+    for k in known:
+        if k.content_hash == content:
+            out.resent[k.id] = out.resent.get(k.id, 0) + 1
+            if believed and k.auth not in BELIEVED:
+                out.believed[k.id] = fresh.auth
+            return "duplicate"
+    for f in ours:
+        if f.report.content_hash == content:
+            if believed and f.auth not in BELIEVED:
+                f.auth = fresh.auth
+            return "duplicate"
+    if not watched_by(fresh.report.domain, call.watched):
+        fresh.apart = UNKNOWN_DOMAIN
+    else:
+        first_known = [k for k in known if k.apart is None and k.id not in out.ousted]
+        first_ours = [f for f in ours if f.apart is None]
+        rivals: list[Any] = [*first_known, *first_ours]
+        if any(r.auth in BELIEVED for r in rivals) or (rivals and not believed):
+            fresh.apart = CONFLICT
+        else:  # what counted so far was never believed; this one is
+            out.ousted.extend(k.id for k in first_known)
+            for f in first_ours:
+                f.apart = CONFLICT
+    ours.append(fresh)
+    out.fresh.append(fresh)
+    return fresh.apart or "counted"
+
+
+def _count(stored: Stored, end: str, report: Report) -> Stored:
+    if end == "duplicate":
+        return replace(stored, duplicates=stored.duplicates + 1)
+    if end == CONFLICT:
+        return replace(stored, conflicts=stored.conflicts + 1)
+    if end == UNKNOWN_DOMAIN:
+        return replace(stored, refused=stored.refused + 1)
+    return replace(
+        stored,
+        reports=stored.reports + 1,
+        records=stored.records + len(report.records),
+        messages=stored.messages + report.records.messages,
+    )
