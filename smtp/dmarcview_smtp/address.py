@@ -16,10 +16,11 @@ DOMAIN_OCTETS = 255  # RFC 5321 section 4.5.3.1.2
 ADDRESS_OCTETS = 254  # a path of 256 with its brackets, RFC 5321 section 4.5.3.1.3
 LABEL_OCTETS = 63  # RFC 1035 section 2.3.4
 
-_ATEXT = r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~\u0080-\U0010ffff]"
+_UTF8 = r"\u0080-\ud7ff\ue000-\U0010ffff"  # all but surrogates; `_clean` sees to the rest
+_ATEXT = rf"[A-Za-z0-9!#$%&'*+\-/=?^_`{{|}}~{_UTF8}]"
 _DOT_STRING = rf"{_ATEXT}+(?:\.{_ATEXT}+)*"
-_QUOTED = r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\u0080-\U0010ffff]|\\[\x20-\x7e])*"'
-_LABEL = r"[A-Za-z0-9\u0080-\U0010ffff](?:[A-Za-z0-9\-\u0080-\U0010ffff]*[A-Za-z0-9\u0080-\U0010ffff])?"
+_QUOTED = rf'"(?:[\x20\x21\x23-\x5b\x5d-\x7e{_UTF8}]|\\[\x20-\x7e])*"'
+_LABEL = rf"[A-Za-z0-9{_UTF8}](?:[A-Za-z0-9\-{_UTF8}]*[A-Za-z0-9{_UTF8}])?"
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
 _LITERAL = r"\[[A-Za-z0-9:.]+\]"
 _ROUTE = rf"(?:@{_DOMAIN}(?:,@{_DOMAIN})*:)?"
@@ -28,7 +29,7 @@ _BARE_POSTMASTER = re.compile(r"<postmaster>", re.IGNORECASE)
 _PLAIN_LOCAL = re.compile(_DOT_STRING)
 _HELO = re.compile(rf"{_DOMAIN}|{_LITERAL}|[A-Za-z0-9_.\-]+")
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-]*")
-_VALUE = re.compile(r"[\x21-\x3c\x3e-\x7e\u0080-\U0010ffff]+")
+_VALUE = re.compile(rf"[\x21-\x3c\x3e-\x7e{_UTF8}]+")
 _JOINERS = "\u200c\u200d"  # part of ordinary words in several scripts
 _FORBIDDEN_CATEGORIES = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"}
 
@@ -121,7 +122,7 @@ def read_helo(text: str) -> str:
 
     Underscores pass, since many real hosts send them; blanks, brackets and control bytes do not.
     """
-    if len(text.encode()) > DOMAIN_OCTETS or not _HELO.fullmatch(text) or not _clean(text):
+    if not _HELO.fullmatch(text) or len(text.encode()) > DOMAIN_OCTETS or not _clean(text):
         raise AddressError("name your host")
     return text
 

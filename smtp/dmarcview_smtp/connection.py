@@ -52,6 +52,7 @@ class Connection(SMTP):
         self._began = loop.time()
         self._between = False  # waits for a command
         self._leaving = False
+        self._secured = False  # TLS runs, or begins
         self.gone = asyncio.Event()
         super().__init__(site.policy, hostname=site.hostname, enable_SMTPUTF8=True, loop=loop)
 
@@ -88,7 +89,7 @@ class Connection(SMTP):
     def eof_received(self) -> bool:
         """The client sends no more, but may read: what it asked for is answered. TLS cannot be half closed."""
         self._inbox.feed_eof()
-        return not self.client.tls
+        return not self._secured
 
     def pause_writing(self) -> None:
         """The client does not read."""
@@ -288,10 +289,12 @@ class Connection(SMTP):
     # TLS
 
     async def _start_tls(self) -> None:
-        """Hand the connection to TLS. Input that came along with a PROXY header is the beginning of the handshake."""
+        """Hand the connection to TLS. Input that is here already is the beginning of the handshake."""
         settings, raw = self.site.settings, self._wire
         assert self.site.certificate is not None
         assert raw is not None
+        raw.pause_reading()  # from here on the client's bytes are for the handshake; start_tls reads again
+        self._secured = True
         early = bytes(self._inbox.buffer)
         self._inbox.buffer.clear()
         self._reset_timeout(None)  # the handshake has its own

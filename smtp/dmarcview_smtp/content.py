@@ -21,6 +21,7 @@ from .replies import (
 from .settings import DoorSettings
 
 END = b"\r\n.\r\n"
+_UNTRUSTED = (BARE_LINE_END, NUL_BYTE)
 _CONTEXT = len(END)  # of a refused mail so much is kept, to see an end that another server would believe in
 _FALSE_END = re.compile(rb"(?:\r\n|\r|\n)\x00*\.\x00*(?:\r\n|\r|\n)")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -61,7 +62,7 @@ class Collector:
 
     def __init__(self, settings: DoorSettings, spill: Path | None) -> None:
         self.fault: Reply | None = None
-        self.hopeless = False  # close after the reply: what follows cannot be trusted, or is too much
+        self.hopeless = False  # reading on is of no use
         self.received = 0  # bytes seen, also of a refused mail
         self._settings = settings
         self._spill = spill
@@ -71,6 +72,11 @@ class Collector:
         self._line = 0  # length of the unfinished line
         self._context = b""
         self._head = b""
+
+    @property
+    def closes(self) -> bool:
+        """Whether the session must end: who sends such a mail may see its end elsewhere than we do."""
+        return self.hopeless or self.fault in _UNTRUSTED
 
     def start(self, buffer: bytearray) -> None:
         """Put the CR LF of the DATA line in front, so that the end looks alike for an empty mail."""
@@ -109,7 +115,7 @@ class Collector:
         self._keep(piece)
 
     def _look_for_false_end(self, more: bytes) -> None:
-        if self.fault in (BARE_LINE_END, NUL_BYTE) and _FALSE_END.search(self._context + more):
+        if self.fault in _UNTRUSTED and _FALSE_END.search(self._context + more):
             self.hopeless = True
 
     def _judge(self, piece: bytes) -> Reply | None:

@@ -242,7 +242,7 @@ class Door(Connection):
         assert len(answers) == wanted
         for each in answers[:-1]:
             self._say(each)
-        if collector.hopeless:
+        if collector.closes:
             raise Dismissed(answers[-1])
         if not all(each.refused for each in answers):
             self._since_mail = 0
