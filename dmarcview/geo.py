@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -89,14 +90,17 @@ class Mmdb:
             raise GeoError(
                 f"{path} is not a readable MMDB file ({error}): download it again or correct [geo]"
             ) from error
-        self.built = datetime.fromtimestamp(self._reader.metadata().build_epoch, UTC)
+        facts = self._reader.metadata()
+        self._only_v4 = facts.ip_version == 4
+        self.built = datetime.fromtimestamp(facts.build_epoch, UTC)
 
     def place(self, ip: str) -> Place:
         """What the file says of `ip`, whichever of the usual field names it uses."""
         where = address(ip)
-        if where is None or (where.version == 6 and self._reader.metadata().ip_version == 4):
+        if where is None or (where.version == 6 and self._only_v4):
             return NOWHERE
-        found = self._reader.get(ip)
+        plain = str(IPv4Address(where.number)) if where.version == 4 and ":" in ip else ip
+        found = self._reader.get(plain)
         return read_place(found) if isinstance(found, Mapping) else NOWHERE
 
 

@@ -6,11 +6,13 @@ import ipaddress
 import socket
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
 BITS = {4: 32, 6: 128}
+REMEMBERED = 65_536  # addresses whose reading is kept
 
 
 class Address(NamedTuple):
@@ -28,6 +30,7 @@ class Range(NamedTuple):
     last: int
 
 
+@lru_cache(maxsize=REMEMBERED)
 def address(text: str) -> Address | None:
     """The address that `text` writes; IPv4-mapped IPv6 (RFC 4291 section 2.5.5.2) is IPv4; None when it is none."""
     try:

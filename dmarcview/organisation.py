@@ -25,6 +25,7 @@ def organisational(domain: str) -> str:
     return str(_suffixes().privatesuffix(name) or name)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def aligned(one: str, other: str) -> bool:
     """Do both names belong to one organisation: relaxed alignment (RFC 7489 section 3.1)?"""
     return organisational(one) == organisational(other)

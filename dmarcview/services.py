@@ -29,6 +29,7 @@ TYPES: Mapping[str, str] = MappingProxyType(
 )
 SENDING = frozenset({"transactional", "marketing", "crm", "helpdesk", "saas"})  # send only for who asked them to
 RELAYING = frozenset({"forwarder", "list"})  # pass on what others sent
+DEEPEST = 6  # labels of a name that are compared; no key has more
 COLUMNS = ("name", "type", "dkim", "spf", "hosts", "asns", "networks")
 
 
@@ -89,11 +90,13 @@ class Directory:
 
 def _under(table: Mapping[str, Service], by: str, name: str | None) -> Match | None:
     """The longest entry that `name` is or lies under."""
-    rest = (name or "").rstrip(".").lower()
-    while rest:
+    if not name:
+        return None
+    labels = name.rstrip(".").lower().split(".")[-DEEPEST:]
+    for start in range(len(labels) - 1):  # no key is a single label
+        rest = ".".join(labels[start:])
         if service := table.get(rest):
             return Match(service, by, rest)
-        rest = rest.partition(".")[2]
     return None
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dmarcview.services import directory
 from dmarcview.sources import CLASSES, CODES, Who, classify, habits, said
-from dmarcview.sources.habits import anchored
+from dmarcview.sources.travel import anchored
 from dmarcview.store.facts import Label, Named, SourceFacts
 
 ADDRESSES = ("192.0.2.1", "192.0.2.77", "203.0.113.9", "2001:db8::1", "209.85.220.41", "no address")

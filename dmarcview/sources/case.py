@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from types import MappingProxyType
 from typing import Literal
 
@@ -13,8 +12,8 @@ from dmarcview.networks import NetworkMap
 from dmarcview.organisation import aligned, organisational
 from dmarcview.services import Service
 from dmarcview.sources.evidence import Confidence, Evidence, Finding, Previous, SourceClass, Who
-from dmarcview.sources.habits import Habits, Key, Way, anchored, busiest, keys, other_envelope, way
 from dmarcview.sources.labels import Labels
+from dmarcview.sources.travel import Habits, Key, Way, anchored, busiest, keys, other_envelope, way
 from dmarcview.store.facts import SourceFacts
 
 ESTABLISHED = 20  # messages that passed
@@ -35,62 +34,29 @@ class Said:
     labels: Labels = field(default_factory=Labels)
 
 
-@dataclass(frozen=True)
 class Case:
     """One source, what is known of its address, its domain's habits, what people said, what was found before."""
 
-    facts: SourceFacts
-    who: Who
-    habits: Habits
-    said: Said
-    previous: Previous | None = None
+    __slots__ = (
+        "anchored", "facts", "habits", "operator", "other", "own", "own_name", "previous", "said", "signed_by", "way",
+        "who",
+    )  # fmt: skip
 
-    @cached_property
-    def anchored(self) -> bool:
-        """Does our SPF record cover the address?"""
-        return anchored(self.facts)
-
-    @cached_property
-    def own(self) -> dict[Key, int]:
-        """Our keys whose signatures passed here."""
-        return keys(self.facts)
-
-    @cached_property
-    def other(self) -> str:
-        """Somebody else's envelope organisation, when most of the mail carries it."""
-        return other_envelope(self.facts)
-
-    @cached_property
-    def way(self) -> Way:
-        """How what our keys signed came by."""
-        return way(self.own, self.other, self.habits)
-
-    @cached_property
-    def operator(self) -> Service | None:
-        """The known service that runs the address."""
-        return self.who.operator.service if self.who.operator else None
-
-    @cached_property
-    def signed_by(self) -> Service | None:
-        """The known service whose signature stands on at least half of what passed here."""
-        if self.who.signer is None:
-            return None
-        key = self.who.signer.key
-        carried = sum(n.messages for n in self.facts.dkim if n.passed and f".{n.name.lower()}".endswith("." + key))
-        passed = max(self.facts.dkim_aligned, self.facts.spf_aligned, 1)
-        return self.who.signer.service if carried >= SIGNED_SHARE * passed else None
-
-    @cached_property
-    def own_name(self) -> bool:
-        """Is there a confirmed name under our domain that nobody made from the address itself?"""
-        name = self.who.reverse_dns
-        if not name or not aligned(name, self.facts.domain):
-            return False
-        if ":" in self.facts.source_ip:
-            digits = sum(char in "0123456789abcdef" for char in name.partition(".")[0].lower())
-            return digits < GENERIC_DIGITS
-        numbers = set(_NUMBERS.findall(name))
-        return sum(octet in numbers for octet in set(self.facts.source_ip.split("."))) < GENERIC_OCTETS
+    def __init__(
+        self, facts: SourceFacts, who: Who, habits: Habits, said: Said, previous: Previous | None = None
+    ) -> None:
+        self.facts = facts
+        self.who = who
+        self.habits = habits
+        self.said = said
+        self.previous = previous
+        self.anchored = anchored(facts)  # our SPF record covers the address
+        self.own: dict[Key, int] = keys(facts)  # our keys whose signatures passed here
+        self.other = other_envelope(facts)  # somebody else's envelope organisation, when most of the mail carries it
+        self.way: Way = way(self.own, self.other, habits)  # how what our keys signed came by
+        self.operator: Service | None = who.operator.service if who.operator else None
+        self.signed_by = _signed_by(facts, who)
+        self.own_name = _own_name(facts, who.reverse_dns)
 
     @property
     def established(self) -> bool:
@@ -174,6 +140,27 @@ class Case:
                 text = _HOW[match.by].format(name=match.service.name, key=match.key)
                 found.append(Evidence(f"service_{match.by}", text))
         return tuple(found)
+
+
+def _signed_by(facts: SourceFacts, who: Who) -> Service | None:
+    """The known service whose signature stands on at least half of what passed here."""
+    if who.signer is None:
+        return None
+    key = who.signer.key
+    carried = sum(n.messages for n in facts.dkim if n.passed and f".{n.name.lower()}".endswith("." + key))
+    passed = max(facts.dkim_aligned, facts.spf_aligned, 1)
+    return who.signer.service if carried >= SIGNED_SHARE * passed else None
+
+
+def _own_name(facts: SourceFacts, name: str | None) -> bool:
+    """Is there a confirmed name under our domain that nobody made from the address itself?"""
+    if not name or not aligned(name, facts.domain):
+        return False
+    if ":" in facts.source_ip:
+        digits = sum(char in "0123456789abcdef" for char in name.partition(".")[0].lower())
+        return digits < GENERIC_DIGITS
+    numbers = set(_NUMBERS.findall(name))
+    return sum(octet in numbers for octet in facts.source_ip.split(".")) < GENERIC_OCTETS
 
 
 _HOW: Mapping[str, str] = MappingProxyType(

@@ -16,9 +16,9 @@ from dmarcview.geo import Geo, Place, open_geo
 from dmarcview.organisation import aligned, organisational
 from dmarcview.services import Directory, Match, directory
 from dmarcview.sources.case import Said
-from dmarcview.sources.classify import classify, said
 from dmarcview.sources.evidence import Finding, Previous, Who
-from dmarcview.sources.habits import Habits, habits
+from dmarcview.sources.rules import classify, said
+from dmarcview.sources.travel import Habits, habits
 from dmarcview.store.facts import Label, NamedAddress, SourceFacts, SourceRow
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from dmarcview.organisation import organisational
 from dmarcview.services import RELAYING, SENDING
 from dmarcview.sources.case import ESTABLISHED, Case, Said
 from dmarcview.sources.evidence import Evidence, Finding, Previous, SourceClass, Who, source_class
-from dmarcview.sources.habits import Habits, block
 from dmarcview.sources.labels import Labels
+from dmarcview.sources.travel import Habits, block
 from dmarcview.store.facts import Label, SourceFacts
 
 OVERRIDE_SHARE = 0.05  # of the messages, beside a signature that survives

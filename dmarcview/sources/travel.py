@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import NamedTuple
 
 from dmarcview.networks import address
@@ -110,14 +109,13 @@ def other_envelope(facts: SourceFacts) -> str:
         # a HELO name is the host's, not the sender's (RFC 7208 section 2.3)
         if name.passed and name.name and name.selector != "helo" and not aligned(name.name, facts.domain):
             checked[organisational(name.name)] += name.messages
-    most = {org: max(told[org], checked[org]) for org in {*told, *checked}}
-    if not most:
+    if not told and not checked:
         return ""
+    most = {org: max(told[org], checked[org]) for org in {*told, *checked}}
     first = min(most, key=lambda org: (-most[org], org))
     return first if most[first] >= OTHER_SHARE * facts.messages else ""
 
 
-@lru_cache(maxsize=65_536)
 def block(ip: str) -> tuple[int, int] | None:
     """The /24 (IPv4) or /64 (IPv6) that holds the address."""
     found = address(ip)
