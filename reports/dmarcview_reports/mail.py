@@ -15,12 +15,14 @@ from .errors import Refused
 from .settings import Limits
 
 MULTIPART_DEPTH = 20  # most multiparts inside one another in one mail
+_PIECES = 1_000  # base64 texts one after the other in one part
 _PARAMETERS = 65_536  # bytes of a Content-Type that are looked at
 _FALSE_STARTS = 100  # lines that only look like a boundary, a part of mime_parts
 
 # RFC 5322 section 2.2: names of printable bytes but colon; a line that begins with a blank goes on (section 2.2.3).
 # Possessive, so that a header of a million lines leaves nothing to go back to.
 _HEADERS = re.compile(rb"(?:[!-9;-~]++:[^\n]*+\n(?:[ \t][^\n]*+\n)*+)*+")
+_VALUE = re.compile(rb"[^\n]*+(?:\n[ \t][^\n]*+)*+")
 _FRONT = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n]*+(?:>?From [^\n]*+\n)?")
 _BOUNDARY = re.compile(rb""";\s*boundary\s*=\s*(?:"((?:[^"\\]|\\.)*+)"|([^;\s"]+))""", re.I | re.S)
 _REPORT_TYPE = re.compile(rb""";\s*report-type\s*=\s*"?([^";\s]+)""", re.I)
@@ -115,10 +117,9 @@ def field(header: bytes, name: bytes) -> bytes:
     if not at and not lower.startswith(name + b":"):
         return b""
     at += len(name) + 1
-    end = header.find(b"\n", at)
-    while end >= 0 and header[end + 1 : end + 2] in (b" ", b"\t"):
-        end = header.find(b"\n", end + 1)
-    return header[at : end if end >= 0 else len(header)].replace(b"\r", b"").replace(b"\n", b"").strip()
+    value = _VALUE.match(header, at)
+    assert value is not None
+    return value[0].replace(b"\r", b"").replace(b"\n", b"").strip()
 
 
 def _content_type(header: bytes, default: str) -> tuple[str, bytes]:
@@ -241,8 +242,9 @@ def decode_base64(encoded: bytes) -> Body:
     except binascii.Error:
         pass
     bare = text.translate(None, _NOT_BASE64)
-    pieces = [piece for piece in bare.split(b"=") if piece]
-    content = b"".join(binascii.a2b_base64(p[: len(p) - (len(p) % 4 == 1)] + b"==") for p in pieces)
+    pieces = bare.split(b"=", _PIECES)
+    pieces[-1] = pieces[-1].replace(b"=", b"")
+    content = b"".join(binascii.a2b_base64(p[: len(p) - (len(p) % 4 == 1)] + b"==") for p in pieces if p)
     return Body(content, ("stray_base64",) if len(bare) != len(text) else ("odd_padding",))
 
 

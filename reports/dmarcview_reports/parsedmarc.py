@@ -39,6 +39,7 @@ def reports(text: bytes, limits: Limits) -> Iterator[Report | Refusal]:
                 yield Refusal(refused.code, refused.message, f"report {number}")
     except Refused as refused:
         yield Refusal(refused.code, refused.message, f"report {number + 1}")
+        return
     if not number:
         yield Refusal("bad_json", "The JSON holds no whole object. Ask for it again.")
 
@@ -133,9 +134,7 @@ def _shape(row: Json, normal: Normaliser) -> tuple[Shape, Codes]:
     return normal.assemble(
         said,
         [normal.reason[(_text(reason, "type"), _text(reason, "comment"), None)] for reason in reasons],
-        normal.header_from[_text(names, "header_from") or ""],
-        normal.domain[_text(names, "envelope_from") or ""],
-        normal.domain[_text(names, "envelope_to") or ""],
+        (_text(names, "header_from"), _text(names, "envelope_from"), _text(names, "envelope_to")),
         [normal.dkim[_fields(entry, "domain", "selector")] for entry in _sequence(results.get("dkim"))],
         [normal.spf[_fields(entry, "domain", "scope")] for entry in _sequence(results.get("spf"))],
         list(codes),

@@ -45,7 +45,7 @@ def payloads(raw: bytes, limits: Limits) -> Iterator[Payload | Refusal]:
 
     Raises Refused when the input as a whole is refused: empty, too_large.
     """
-    if not raw.strip():
+    if not _VISIBLE.search(raw):
         raise Refused("empty", "The input holds no bytes. Ask the sender to send it again.")
     if len(raw) > limits.xml_bytes:
         raise Refused(
@@ -73,6 +73,7 @@ def kind_of(data: bytes) -> str:
     return "xml" if _is_xml(data) else _kind_of_binary(data)
 
 
+_VISIBLE = re.compile(rb"\S")
 _MAGIC = (
     (b"\x1f\x8b", "gzip"),
     (b"PK\x03\x04", "zip"),
