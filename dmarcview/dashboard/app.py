@@ -1,0 +1,83 @@
+"""Puts the dashboard together: `create_app` makes the server, its guard and its callbacks. Nothing happens at import.
+
+Callbacks only translate: URL -> View, View -> frames (cached), frames -> components by pure functions of `pages`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dash import Dash
+
+from dmarcview.dashboard import callbacks, guard, routes, shell
+from dmarcview.dashboard.frames import Frames
+from dmarcview.dashboard.papers import Papers
+
+if TYPE_CHECKING:
+    from dmarcview.config import Config
+    from dmarcview.store import Store
+
+
+def create_app(
+    source: Store | Config | Frames,
+    *,
+    prefix: str = "/",
+    title: str = "dmarcview",
+    hosts: tuple[str, ...] = (),
+    watched: tuple[str, ...] = (),
+    address: str = "",
+) -> Dash:
+    """The dashboard over a store.
+
+    `source` is an open Store, a Config (its store is opened and its settings are used), or ready-made Frames.
+    `prefix` is the path under which a proxy serves it, `hosts` names by which it may be asked beside loopback,
+    `watched` and `address` fill the record to publish while there is no data. Raises StoreError when the store
+    cannot be opened.
+    """
+    frames, settings = _frames(source)
+    prefix = "/" + (settings.get("prefix") or prefix).strip("/")
+    prefix = prefix if prefix.endswith("/") else prefix + "/"
+    title = settings.get("title") or title
+    watched = settings.get("watched") or watched
+    app = Dash(
+        __name__,
+        assets_folder="assets",
+        assets_ignore=r"early\.js|.*\.txt|.*\.svg",
+        requests_pathname_prefix=prefix,
+        routes_pathname_prefix=prefix,
+        index_string=shell.index(prefix + "assets"),
+        serve_locally=True,
+        suppress_callback_exceptions=True,
+        update_title=None,  # type: ignore[arg-type]  # None: the title does not flash on each poll
+        title=title,
+        add_log_handler=False,
+        compress=False,
+    )
+    app.enable_dev_tools(debug=False)
+    app.layout = lambda: shell.layout(prefix, title, frames.version())
+    papers = Papers(frames, limits=settings.get("limits"))
+    callbacks.register(app, callbacks.Desk(frames, papers, prefix, watched, settings.get("address") or address))
+    routes.register(app.server, papers, prefix)
+    guard.install(app.server, (*hosts, *settings.get("hosts", ())), app.csp_hashes())
+    return app
+
+
+def _frames(source: Any) -> tuple[Frames, dict[str, Any]]:
+    if isinstance(source, Frames):
+        return source, {}
+    if not hasattr(source, "dashboard"):
+        return Frames(source), {}
+    from dmarcview.config import data_dir
+    from dmarcview.store import Store
+
+    url = source.data.url or None
+    store = Store.open(data_dir(source), url=url, watched=source.domains.watched)
+    pages = source.dashboard
+    return Frames(store), {
+        "prefix": pages.prefix,
+        "title": pages.title,
+        "hosts": (*pages.hosts, pages.listen),
+        "watched": tuple(source.domains.watched),
+        "address": next(iter(source.receive.rua), ""),
+        "limits": source.limits,
+    }

@@ -1,0 +1,363 @@
+"""Wires the pages: which input redraws which piece. Each callback is a few lines over pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dash import ClientsideFunction, Dash, Input, Output, State, ctx, no_update
+from dash.exceptions import PreventUpdate
+
+from dmarcview.dashboard import figures, parts, shell, text, url, verdict
+from dmarcview.dashboard.frames import Frames
+from dmarcview.dashboard.pages import intake, overview, report, reports, sources
+from dmarcview.dashboard.papers import Papers
+from dmarcview_reports.vocab import REFUSALS
+
+AUTHOR = "dashboard"  # there is no login yet: the page itself is the author
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the callbacks share."""
+
+    frames: Frames
+    papers: Papers
+    prefix: str
+    watched: tuple[str, ...] = ()
+    address: str = ""
+
+
+def register(app: Dash, desk: Desk) -> None:
+    """Hang all callbacks on the app."""
+    _browser(app)
+    _frame(app, desk)
+    _overview(app, desk)
+    _sources(app, desk)
+    _reports(app, desk)
+    _intake(app, desk)
+
+
+def _browser(app: Dash) -> None:
+    def here(name: str, *wires: Any, **more: Any) -> None:
+        wire: Any = app.clientside_callback  # has no types
+        wire(ClientsideFunction("dmarcview", name), *wires, **more)
+
+    here(
+        "colours",
+        Output("mantine", "forceColorScheme"),
+        Output("scheme", "data"),
+        Output("scheme-word", "children"),
+        Input("scheme-button", "n_clicks"),
+    )
+    here("menu", Output("shell", "navbar"), Input("burger", "opened"), State("shell", "id"))
+    here("closeMenu", Output("burger", "opened"), Input("url", "pathname"), prevent_initial_call=True)
+    here("filters", Output("filters", "className"), Input("filters-button", "n_clicks"))
+    here("copy", Output("copy", "title"), Input("copy", "n_clicks"), prevent_initial_call=True)
+    here("drawer", Output("source-drawer", "id"), Input("source-drawer", "opened"), prevent_initial_call=True)
+
+
+def _frame(app: Dash, desk: Desk) -> None:
+    frames = desk.frames
+    names = ("domain", "period", "dates", "class", "result")
+
+    @app.callback(
+        Output("url", "search"),
+        *(Output(f"filter-{n}", "value") for n in names),
+        *(Output(f"nav-{key}", "href") for key, _, _ in shell.PAGES),
+        Input("url", "search"),
+        *(Input(f"filter-{n}", "value") for n in names),
+        Input("filters-clear", "n_clicks"),
+    )
+    def filters(search: str | None, *values: Any) -> tuple[Any, ...]:
+        view, last = url.parse(search), frames.last_complete()
+        changed = str(ctx.triggered_id or "")
+        new = view
+        if changed == "filters-clear":
+            new = url.View(unit=view.unit)
+        elif changed.startswith("filter-"):
+            if changed == "filter-dates" and not (isinstance(values[2], list) and all(values[2])):
+                raise PreventUpdate  # only the first of two days is picked yet
+            if shell.controls(view, last) == tuple(values[:5]):
+                raise PreventUpdate
+            new = shell.chosen(view, changed, tuple(values[:5]))
+        written = url.write(replace(new, source=view.source if new == view else None))
+        links = [url.href(desk.prefix, path, replace(new, source=None)) for _, path, _ in shell.PAGES]
+        same = new == view
+        return (no_update if same else written, *shell.controls(new, last), *links)
+
+    @app.callback(Output("filter-domain", "data"), Input("version", "data"), Input("url", "search"))
+    def domains(_: int, search: str | None) -> list[dict[str, str]]:
+        return shell.domain_options(frames.domain_names(), url.parse(search).domain)
+
+    @app.callback(
+        Output("version", "data"),
+        Output("live", "className"),
+        Output("live-word", "children"),
+        Input("poll", "n_intervals"),
+        State("version", "data"),
+        State("live-word", "children"),
+        prevent_initial_call=True,
+    )
+    def poll(_: int, seen: int, word: str) -> tuple[Any, Any, Any]:
+        now = frames.version()
+        if now == seen and word == "Live":
+            raise PreventUpdate
+        return (no_update if now == seen else now), "live", "Live"
+
+    @app.callback(Output("page", "children"), Input("url", "pathname"), State("url", "search"))
+    def page(pathname: str | None, search: str | None) -> Any:
+        path = "/" + (pathname or "/").removeprefix(desk.prefix).strip("/")
+        if path.startswith("/reports/"):
+            return report.layout(path.removeprefix("/reports/"), url.href(desk.prefix, "/reports", url.parse(search)))
+        pages = {"/": overview, "/sources": sources, "/reports": reports, "/intake": intake}
+        found = pages.get(path)
+        return found.layout() if found else [parts.heading("Page not found"), parts.clear_filters(desk.prefix)]
+
+
+def _window(desk: Desk, view: url.View) -> str:
+    since, until = view.window(desk.frames.last_complete())
+    return f"{since.day} {since:%b %Y} – {until.day} {until:%b %Y}, UTC"
+
+
+def _overview(app: Dash, desk: Desk) -> None:
+    frames = desk.frames
+
+    @app.callback(
+        Output("overview-window", "children"),
+        Output("overview-verdict", "children"),
+        Output("overview-tiles", "children"),
+        Output("overview-attention", "children"),
+        Output("overview-freshness", "children"),
+        Output("overview-domains", "children"),
+        Input("url", "search"),
+        Input("version", "data"),
+    )
+    def pieces(search: str | None, _: int) -> tuple[Any, ...]:
+        view = url.parse(search)
+        days, arrivals = frames.freshness(view)
+        strip = overview.freshness(days, arrivals)
+        if not frames.any_report():
+            return "", overview.no_data(desk.watched, desk.address), [], "", strip, ""
+        daily = frames.daily(view)
+        now, before = verdict.totals(daily), verdict.totals(frames.daily_before(view))
+        since, until = view.window(frames.last_complete())
+        banner: Any = overview.sentence(now, since, until)
+        if not int(daily["messages"].sum()):
+            clear = url.href(desk.prefix, "/", url.View())
+            banner = overview.nothing_here(view, clear)
+        items = verdict.attention(frames.sources(view), arrivals, frames.policies())
+        link = sources.address(desk.prefix, view)
+        todo = overview.attention(items, now, lambda item: link(*(item.source or ("", ""))))
+        table = overview.domain_table(
+            frames.domains(view), lambda name: url.href(desk.prefix, "/", replace(view, domain=name))
+        )
+        return _window(desk, view), banner, overview.tiles(now, before), todo, strip, table
+
+    @app.callback(
+        Output("outcome-chart", "figure"),
+        Output("outcome-legend", "children"),
+        Output("unit", "value"),
+        Input("url", "search"),
+        Input("version", "data"),
+        Input("scheme", "data"),
+    )
+    def outcome(search: str | None, _: int, scheme: str | None) -> tuple[Any, Any, str]:
+        view = url.parse(search)
+        daily = frames.daily_shown(view)
+        return figures.outcomes(daily, view.unit, scheme), overview.outcome_legend(daily), view.unit
+
+    @app.callback(
+        Output("url", "search", allow_duplicate=True),
+        Input("unit", "value"),
+        State("url", "search"),
+        prevent_initial_call=True,
+    )
+    def unit(value: str, search: str | None) -> Any:
+        view = url.parse(search)
+        return no_update if value not in url.UNITS or value == view.unit else url.write(replace(view, unit=value))
+
+    @app.callback(
+        Output("rate-chart", "figure"), Input("url", "search"), Input("version", "data"), Input("scheme", "data")
+    )
+    def rate(search: str | None, _: int, scheme: str | None) -> Any:
+        return figures.rates(frames.own_daily(url.parse(search)), scheme)
+
+    def twin(name: str, draw: Any, frame: Any) -> None:
+        @app.callback(
+            Output(f"{name}-table", "children"),
+            Output(f"{name}-button", "children"),
+            Input(f"{name}-button", "n_clicks"),
+            Input("url", "search"),
+            Input("version", "data"),
+        )
+        def table(clicks: int, search: str | None, _: int) -> tuple[Any, str]:
+            if not clicks or clicks % 2 == 0:
+                return None, "Show as table"
+            return draw(frame(url.parse(search))), "Hide the table"
+
+    twin("outcome", overview.outcome_table, frames.daily_shown)
+    twin("rate", overview.rate_table, frames.own_daily)
+
+
+def _sources(app: Dash, desk: Desk) -> None:
+    frames = desk.frames
+
+    @app.callback(
+        Output("sources-window", "children"),
+        Output("sources-words", "children"),
+        Output("sources-grid", "rowData"),
+        Output("sources-cards", "children"),
+        Output("sources-empty", "children"),
+        Output("sources-grid-box", "hidden"),
+        Output("sources-csv", "href"),
+        Input("url", "search"),
+        Input("version", "data"),
+    )
+    def grid(search: str | None, _: int) -> tuple[Any, ...]:
+        view = replace(url.parse(search), source=None)
+        frame, link = frames.sources(view), sources.address(desk.prefix, view)
+        nothing = None
+        if frame.empty:
+            nothing = _nothing(desk, view, "/sources")
+        csv = url.href(desk.prefix, "/export/sources.csv", view)
+        return (
+            _window(desk, view), sources.words(frame), sources.rows(frame, link), sources.cards(frame, link),
+            nothing, frame.empty, csv,
+        )  # fmt: skip
+
+    @app.callback(
+        Output("source-drawer", "opened"),
+        Output("source-title", "children"),
+        Output("source-body", "children"),
+        Output("source-trend", "figure"),
+        Output("source-labels", "children"),
+        Input("url", "search"),
+        Input("version", "data"),
+        Input("scheme", "data"),
+    )
+    def drawer(search: str | None, _: int, scheme: str | None) -> tuple[Any, ...]:
+        view = url.parse(search)
+        if view.source is None:
+            return False, no_update, no_update, no_update, no_update
+        domain, ip = view.source
+        found = frames.source(view, domain, ip)
+        row = found.row
+        name = verdict.source_name(row) if row else text.show(ip, 45)
+        state = (str(row["source_class"]), row.get("by") == "user") if row else (None, False)
+        return (
+            True,
+            f"{name} for {text.show(domain, 60)}",
+            sources.evidence(row, found.reporters, found.identities),
+            figures.trend(found.daily, scheme),
+            sources.label_buttons(state[0], state[1], found.label),
+        )
+
+    @app.callback(
+        Output("label-said", "children"),
+        Input({"type": "label", "class": _all()}, "n_clicks"),
+        State("url", "search"),
+        prevent_initial_call=True,
+    )
+    def label(clicks: list[int | None], search: str | None) -> Any:
+        view, pressed = url.parse(search), ctx.triggered_id
+        if view.source is None or not isinstance(pressed, dict) or not any(clicks or []):
+            raise PreventUpdate
+        domain, ip = view.source
+        if pressed["class"] == "forget":
+            frames.forget_label(domain, ip)
+            return "Forgotten; the rules decide again."
+        frames.put_label(domain, ip, str(pressed["class"]), AUTHOR)
+        return f"Remembered: {parts.CLASS_NAMES.get(str(pressed['class']), '')}."
+
+
+def _all() -> Any:
+    from dash import ALL
+
+    return ALL
+
+
+def _reports(app: Dash, desk: Desk) -> None:
+    papers = desk.papers
+
+    @app.callback(
+        Output("reports-window", "children"),
+        Output("reports-words", "children"),
+        Output("reports-grid", "rowData"),
+        Output("reports-cards", "children"),
+        Output("reports-empty", "children"),
+        Output("reports-grid-box", "hidden"),
+        Output("reports-csv", "href"),
+        Input("url", "search"),
+        Input("version", "data"),
+    )
+    def grid(search: str | None, _: int) -> tuple[Any, ...]:
+        view = replace(url.parse(search), source=None)
+        frame = papers.reports(view)
+
+        def link(key: str) -> str:
+            return url.href(desk.prefix, f"/reports/{key}", view)
+
+        nothing = _nothing(desk, view, "/reports") if frame.empty else None
+        csv = url.href(desk.prefix, "/export/reports.csv", view)
+        return (
+            _window(desk, view), reports.words(frame), reports.rows(frame, link), reports.cards(frame, link),
+            nothing, frame.empty, csv,
+        )  # fmt: skip
+
+    @app.callback(Output("report-body", "children"), Output("raw-card", "hidden"), Input("report-key", "data"))
+    def body(key: str) -> tuple[Any, bool]:
+        found = papers.report(key)
+        if found is None:
+            return report.missing(key), True
+        return report.body(found[0], found[1], f"{desk.prefix}raw/{key}.xml"), False
+
+    @app.callback(
+        Output("raw-body", "children"),
+        Output("raw-button", "children"),
+        Input("raw-button", "n_clicks"),
+        State("report-key", "data"),
+        prevent_initial_call=True,
+    )
+    def raw(clicks: int, key: str) -> tuple[Any, str]:
+        if clicks % 2 == 0:
+            return None, "Show raw XML"
+        xml = papers.xml(key)
+        return report.raw(xml.decode("utf-8", "replace") if xml is not None else None), "Hide raw XML"
+
+
+def _intake(app: Dash, desk: Desk) -> None:
+    papers = desk.papers
+    shown = {"backlog": 0}
+
+    @app.callback(
+        Output("intake-window", "children"),
+        Output("intake-words", "children"),
+        Output("intake-tiles", "children"),
+        Output("intake-refused", "children"),
+        Input("url", "search"),
+        Input("version", "data"),
+        Input("poll", "n_intervals"),
+        State("version", "data"),
+    )
+    def pieces(search: str | None, _: int, _ticks: int, __: int) -> tuple[Any, ...]:
+        if ctx.triggered_id == "poll" and not shown["backlog"] != papers.backlog():
+            raise PreventUpdate
+        view = url.parse(search)
+        counts = papers.intake(view)
+        shown["backlog"] = counts.backlog
+        return (
+            _since(desk, view), intake.words(counts), intake.tiles(counts),
+            intake.refused(papers.refused(view), REFUSALS),
+        )  # fmt: skip
+
+
+def _since(desk: Desk, view: url.View) -> str:
+    first, _ = view.window(desk.frames.last_complete())
+    return f"Received since {first.day} {first:%b %Y}, UTC"
+
+
+def _nothing(desk: Desk, view: url.View, path: str) -> Any:
+    if not desk.frames.any_report():
+        return overview.no_data(desk.watched, desk.address)
+    return overview.nothing_here(view, url.href(desk.prefix, path, url.View()))

@@ -1,0 +1,177 @@
+"""DataFrame in, Plotly figure out: pure functions, no callbacks, nothing read or kept.
+
+Figures are plain dicts, as Dash sends them: building `go.Figure` objects costs 20 to 60 ms a chart in validation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from dmarcview.dashboard import text, theme
+
+Figure = dict[str, Any]
+
+AREA_HEIGHT, RATE_HEIGHT, TREND_HEIGHT = 350, 250, 150
+
+
+def outcomes(daily: pd.DataFrame, unit: str, scheme: str | None) -> Figure:
+    """Stacked area of the five outcome classes by day.
+
+    `daily`: one row a day with `day` (datetime64), `complete` (bool) and a count for each key of `theme.OUTCOMES`.
+    `unit` is `count` or `share`. Days that are not complete are hatched; with `share` they carry no band.
+    """
+    figure = _base(scheme, AREA_HEIGHT)
+    if daily.empty:
+        return figure
+    days = _days(daily)
+    total = sum((daily[o.key] for o in theme.OUTCOMES), start=pd.Series(0, index=daily.index))
+    shares = unit == "share"
+    usable = (total > 0) & daily["complete"] if shares else pd.Series(True, index=daily.index)
+    for outcome in theme.OUTCOMES:
+        counts = daily[outcome.key]
+        if outcome.key == theme.UNSTATED and not counts.any():
+            continue
+        values = (100 * counts / total.where(total > 0)) if shares else counts
+        trace: dict[str, Any] = {
+            "type": "scatter",
+            "mode": "lines",
+            "name": outcome.name,
+            "x": days,
+            "y": _numbers(values.where(usable)),
+            "customdata": [[text.number(c), text.share(c, t)] for c, t in zip(counts, total, strict=True)],
+            "stackgroup": "outcome",
+            "line": {"width": 1.2, "color": outcome.colour},
+            "fillcolor": _faded(outcome.colour, 0.82),
+            "hovertemplate": "%{customdata[0]} (%{customdata[1]})",
+        }
+        if outcome.pattern:
+            trace["fillpattern"] = {
+                "shape": outcome.pattern,
+                "fgcolor": outcome.colour,
+                "bgcolor": _faded(outcome.colour, 0.55),
+                "fillmode": "overlay",
+                "size": 6,
+                "solidity": 0.3,
+            }
+        figure["data"].append(trace)
+    _hatch(figure, daily, scheme)
+    layout = figure["layout"]
+    if shares:
+        layout["yaxis"].update(range=[0, 100], ticksuffix="%")
+    else:
+        layout["yaxis"].update(tickformat="~s" if float(total.max()) >= 10_000 else ",d", range=[0, _top(total)])
+    return figure
+
+
+def rates(daily: pd.DataFrame, scheme: str | None) -> Figure:
+    """DMARC, DKIM and SPF pass rates by day, three lines; incomplete days and days without mail are gaps.
+
+    `daily` has `day`, `complete`, `messages` and a count for each key of `theme.RATES`.
+    """
+    figure = _base(scheme, RATE_HEIGHT)
+    if daily.empty:
+        return figure
+    days = _days(daily)
+    usable = daily["complete"] & (daily["messages"] > 0)
+    lowest = 100.0
+    for rate in theme.RATES:
+        percent = (100 * daily[rate.key] / daily["messages"].where(usable)).astype(float)
+        if percent.notna().any():
+            lowest = min(lowest, float(percent.min()))
+        figure["data"].append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers" if int(usable.sum()) < 3 else "lines",
+                "name": rate.name,
+                "x": days,
+                "y": _numbers(percent),
+                "connectgaps": False,
+                "line": {"width": 2.2, "color": rate.colour, "dash": rate.dash},
+                "hovertemplate": "%{y:.1f}%",
+            }
+        )
+    _hatch(figure, daily, scheme)
+    bottom = 0 if lowest < 60 else 50 if lowest < 85 else 80
+    figure["layout"]["yaxis"].update(range=[bottom, 100.8], ticksuffix="%", rangemode="normal")
+    return figure
+
+
+def trend(daily: pd.DataFrame, scheme: str | None) -> Figure:
+    """One source: passing and failing messages by day as stacked bars (`day`, `messages`, `dmarc_pass`)."""
+    figure = _base(scheme, TREND_HEIGHT)
+    if daily.empty:
+        return figure
+    days = _days(daily)
+    passing = daily["dmarc_pass"]
+    for name, values, colour, shape in (
+        ("DMARC pass", passing, "#0072B2", ""),
+        ("DMARC fail", daily["messages"] - passing, "#D55E00", "x"),
+    ):
+        marker: dict[str, Any] = {"color": colour, "line": {"width": 0}}
+        if shape:
+            marker["pattern"] = {"shape": shape, "size": 5, "solidity": 0.3, "fgcolor": "rgba(255,255,255,.55)"}
+        figure["data"].append(
+            {
+                "type": "bar",
+                "name": name,
+                "x": days,
+                "y": _numbers(values),
+                "marker": marker,
+                "hovertemplate": "%{y:,d}",
+            }
+        )
+    figure["layout"].update(barmode="stack", bargap=0.15)
+    figure["layout"]["yaxis"].update(nticks=4, tickformat="~s" if float(daily["messages"].max()) >= 10_000 else ",d")
+    return figure
+
+
+def _base(scheme: str | None, height: int) -> Figure:
+    layout = theme.layout(scheme)
+    layout["height"] = height
+    layout["uirevision"] = "kept"  # hover and hidden lines survive a refresh
+    xaxis = layout["xaxis"]
+    assert isinstance(xaxis, dict)
+    xaxis.update(type="date", hoverformat="%a %-d %b %Y", tickformat="%-d %b\n%Y", nticks=7, tickangle=0)
+    return {"data": [], "layout": layout}
+
+
+def _hatch(figure: Figure, daily: pd.DataFrame, scheme: str | None) -> None:
+    open_days = daily.loc[~daily["complete"], "day"]
+    if open_days.empty:
+        return
+    figure["data"].append(
+        {
+            "type": "bar",
+            "name": "Not complete",
+            "x": [d.strftime("%Y-%m-%d") for d in open_days],
+            "y": [1] * len(open_days),
+            "yaxis": "y2",
+            "width": 86_400_000,
+            "hovertemplate": "reports still arriving",
+            "marker": {
+                "color": "rgba(0,0,0,0)",
+                "line": {"width": 0},
+                "pattern": {"shape": "/", "size": 7, "solidity": 0.14, "fgcolor": theme.scheme(scheme).hatch},
+            },
+        }
+    )
+    figure["layout"]["yaxis2"] = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
+
+
+def _days(daily: pd.DataFrame) -> list[str]:
+    return [d.strftime("%Y-%m-%d") for d in daily["day"]]
+
+
+def _numbers(values: Any) -> list[float | None]:
+    return [None if v != v else round(float(v), 4) for v in values]  # noqa: PLR0124 -- NaN becomes null
+
+
+def _top(total: pd.Series) -> float:
+    return max(1.0, float(total.max()) * 1.06)
+
+
+def _faded(colour: str, alpha: float) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha})"

@@ -1,0 +1,173 @@
+"""Stands before every request: whose browser may ask, what a page may load, and static files packed once.
+
+There is no login, so a page of some other site must not be able to read or write through the user's browser:
+the Host check stops DNS rebinding, the Origin check stops forged POSTs.
+"""
+
+from __future__ import annotations
+
+import gzip
+import ipaddress
+import threading
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Flask, Request, Response, request
+
+_PACKED_TYPES = (".js", ".css", ".svg", ".json", ".txt")
+_STATIC_PARTS = ("/_dash-component-suites/", "/assets/")
+_WORTH_PACKING = 1_000  # bytes
+_CACHE_FILES = 300
+_YEAR = "public, max-age=31536000, immutable"
+_READS = ("GET", "HEAD", "OPTIONS")
+
+
+def allowed_host(netloc: str, names: frozenset[str]) -> bool:
+    """True for an IP literal, `localhost` or a configured name, whatever the port: rebinding needs a foreign name."""
+    try:
+        host = (urlsplit("//" + netloc).hostname or "").rstrip(".")
+        if host in names or host == "localhost":
+            return True
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def same_origin(asked: Request, names: frozenset[str]) -> bool:
+    """True unless a browser says that another site sent this request. Programs send no Origin and pass."""
+    origin = asked.headers.get("Origin")
+    if origin is None:
+        return asked.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
+    try:
+        there = urlsplit(origin)
+        return there.netloc == asked.host or (there.hostname or "") in names
+    except ValueError:
+        return False
+
+
+def policy(hashes: Iterable[str]) -> str:
+    """The Content-Security-Policy: own files only; styles inline because Mantine, Plotly and the grid write them."""
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src 'self' {' '.join(hashes)}",
+            "style-src 'self' 'unsafe-inline'",
+            "img-src 'self' data: blob:",
+            "font-src 'self' data:",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        )
+    )
+
+
+class Packed:
+    """Static files gzipped on first use and kept: packing 5 MB on each visit would cost half a second."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, tuple[bytes, str]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, path: str) -> tuple[bytes, str] | None:
+        """(packed bytes, media type) if `path` was packed before."""
+        return self._files.get(path)
+
+    def put(self, path: str, content: bytes, media: str) -> bytes:
+        """Pack and keep the content of `path`."""
+        packed = gzip.compress(content, 9, mtime=0)
+        with self._lock:
+            if len(self._files) < _CACHE_FILES:
+                self._files[path] = (packed, media)
+        return packed
+
+
+def install(server: Flask, hosts: Iterable[str], hashes: Iterable[str]) -> Packed:
+    """Hang the checks, headers and packing on a Flask server; gives the cache of packed files."""
+    names = frozenset(h.lower().rstrip(".") for h in hosts if h)
+    csp = policy(hashes)
+    cache = Packed()
+
+    def before() -> Response | None:
+        if not allowed_host(request.host, names):
+            return _refuse(421, "This name is not served here. Add it to [dashboard] hosts, or ask by address.")
+        if request.method not in _READS and not same_origin(request, names):
+            return _refuse(403, "This request came from another site.")
+        if _static(request.path) and _takes_gzip():
+            kept = cache.get(request.path)
+            if kept is not None:
+                return _packed_response(*kept)
+        return None
+
+    def after(response: Response) -> Response:
+        headers = response.headers
+        headers["Content-Security-Policy"] = csp
+        headers["X-Content-Type-Options"] = "nosniff"
+        headers["Referrer-Policy"] = "no-referrer"
+        headers["Cross-Origin-Resource-Policy"] = "same-origin"
+        headers["Cross-Origin-Opener-Policy"] = "same-origin"
+        headers.pop("Server", None)
+        if headers.get("Content-Encoding") or response.status_code != 200 or request.method == "HEAD":
+            return response
+        if _static(request.path):
+            if request.path.endswith(_PACKED_TYPES) and _takes_gzip():
+                response.direct_passthrough = False
+                packed = cache.put(request.path, response.get_data(), response.mimetype or "")
+                _set_packed(response, packed)
+            _keep(response)
+        elif response.mimetype in ("application/json", "text/html"):
+            headers["Cache-Control"] = "no-store"
+            if not response.is_streamed and _takes_gzip() and (response.content_length or 0) > _WORTH_PACKING:
+                _set_packed(response, gzip.compress(response.get_data(), 1, mtime=0))
+        return response
+
+    server.before_request(before)
+    server.after_request(after)
+    return cache
+
+
+def _static(path: str) -> bool:
+    return any(part in path for part in _STATIC_PARTS)
+
+
+def _takes_gzip() -> bool:
+    return "gzip" in request.headers.get("Accept-Encoding", "").lower()
+
+
+def _packed_response(packed: bytes, media: str) -> Response:
+    response = Response(packed, mimetype=media)
+    response.headers["Content-Encoding"] = "gzip"
+    response.headers["Vary"] = "Accept-Encoding"
+    _keep(response)
+    return response
+
+
+def _set_packed(response: Response, packed: bytes) -> None:
+    response.set_data(packed)
+    response.headers["Content-Encoding"] = "gzip"
+    response.headers["Vary"] = "Accept-Encoding"
+
+
+def _keep(response: Response) -> None:
+    """Addresses of Dash's own files and of assets carry a version, so that a year is safe."""
+    if "m=" in request.query_string.decode("latin-1") or ".v" in request.path:
+        response.headers["Cache-Control"] = _YEAR
+
+
+def _refuse(status: int, sentence: str) -> Response:
+    return Response(sentence + "\n", status=status, mimetype="text/plain")
+
+
+def warm(server: Flask, page: str = "/") -> int:
+    """Ask once for every script and style that `page` names, so that the first visitor waits for no packing."""
+    import re
+
+    client: Any = server.test_client()
+    asked = 0
+    body = client.get(page, headers={"Host": "localhost"}).get_data(as_text=True)
+    for address in re.findall(r'(?:src|href)="([^"]+\.(?:js|css|svg)[^"]*)"', body):
+        client.get(address, headers={"Host": "localhost", "Accept-Encoding": "gzip"}).close()
+        asked += 1
+    return asked

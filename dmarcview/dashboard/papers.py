@@ -1,0 +1,132 @@
+"""Reports, intake and refusals as the pages show them, kept by version like the frames."""
+
+from __future__ import annotations
+
+import calendar
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from dmarcview.dashboard import url
+from dmarcview.dashboard.frames import Frames
+from dmarcview.dashboard.pages.intake import Counts
+
+if TYPE_CHECKING:
+    from dmarcview_reports.settings import Limits
+
+REPORT_ROWS = 2_000
+REFUSED_ROWS = 1_000
+MOST_KEY = 64  # characters; keys are 24 hex digits
+XML_SLICE = 65_536  # bytes of a download at a time
+BELIEVED = ("pass", "unknown")
+
+
+class Papers:
+    """Questions about inputs and reports; shares the cache of its Frames."""
+
+    def __init__(self, frames: Frames, spool: Path | None = None, limits: Limits | None = None) -> None:
+        self.frames, self.store = frames, frames.store
+        self.spool = spool if spool is not None else frames.store.data / "spool"
+        self.limits = limits
+
+    def reports(self, view: url.View, limit: int | None = REPORT_ROWS) -> pd.DataFrame:
+        """`query.reports` of a window, those that do not count included, with `standing`; latest received first."""
+        from dmarcview import query
+
+        asked = replace(self.frames.filters(view), verified=False, until=None if view.since is None else
+                        self.frames.filters(view).until)  # fmt: skip
+
+        def ask() -> pd.DataFrame:
+            found = query.reports(self.store, asked, limit=limit, apart=True)
+            standing = [
+                a if isinstance(a, str) and a else "counted" if v in BELIEVED else "unverified"
+                for a, v in zip(found["apart"], found["auth"], strict=True)
+            ]
+            return found.assign(standing=standing).sort_values(
+                ["received", "end", "report_key"], ascending=[False, False, True], ignore_index=True
+            )
+
+        return self.frames.cached("reports", (asked, limit), ask)  # type: ignore[no-any-return]
+
+    def report(self, key: str) -> tuple[dict[str, Any], pd.DataFrame] | None:
+        """(facts, records) of one report as `pages.report.body` takes them; None when there is none."""
+        from dmarcview import query
+
+        head = query.report(self.store, key[:MOST_KEY])
+        if head is None:
+            return None
+        facts = dict(head.facts)
+        for name in ("begin", "end", "received"):
+            facts[name] = pd.Timestamp(facts[name], unit="s", tz="UTC")
+        believed = "counted" if facts["auth"] in BELIEVED else "unverified"
+        facts |= {"standing": head.apart or believed, "warning_list": head.warnings, "errors": head.errors}
+        return facts, query.report_records(self.store, key[:MOST_KEY])
+
+    def xml(self, key: str) -> bytes | None:
+        """The XML of a report out of the archived input; None when it is not kept."""
+        from dmarcview import query
+        from dmarcview_reports.settings import Limits
+        from dmarcview_reports.unpack import Payload, payloads
+
+        head = query.report(self.store, key[:MOST_KEY])
+        kept = self.store.raw(key[:MOST_KEY]) if head is not None else None
+        if head is None or kept is None:
+            return None
+        import hashlib
+
+        for found in payloads(kept.raw, self.limits or Limits()):
+            if isinstance(found, Payload) and hashlib.sha256(found.content).hexdigest() == head.facts["content_hash"]:
+                return found.content
+        return None
+
+    def intake(self, view: url.View) -> Counts:
+        """What came in since the first day of the window, and what waits now."""
+        from dmarcview import query
+
+        first, _ = view.window(self.frames.last_complete())
+
+        def ask() -> Counts:
+            found = query.intake(self.store, calendar.timegm(first.timetuple()))
+            return Counts(
+                inputs=found.inputs,
+                reports=found.reports,
+                refused=sum(found.refused.values()),
+                duplicates=found.duplicates,
+                conflicts=found.conflicts,
+                failure=found.others.get("failure", 0),
+                tls=found.others.get("tls", 0),
+                unverified=found.unverified,
+                unknown_domain=found.unknown_domain,
+                newest=pd.Timestamp(found.last_received, unit="s", tz="UTC") if found.last_received else None,
+            )
+
+        counts: Counts = self.frames.cached("intake", first, ask)
+        return counts._replace(backlog=self.backlog())
+
+    def refused(self, view: url.View) -> pd.DataFrame:
+        """`query.refused` since the first day of the window, newest first."""
+        from dmarcview import query
+
+        first, _ = view.window(self.frames.last_complete())
+
+        def ask() -> pd.DataFrame:
+            found = query.refused(self.store, limit=REFUSED_ROWS)
+            return found[found["received"] >= pd.Timestamp(first, tz="UTC")]
+
+        return self.frames.cached("refused", first, ask)  # type: ignore[no-any-return]
+
+    def backlog(self) -> int:
+        """Batches of acknowledged mail that nobody has read yet."""
+        try:
+            return sum(1 for entry in (self.spool / "new").iterdir() if entry.suffix == ".batch")
+        except OSError:
+            return 0
+
+
+def slices(content: bytes) -> Iterator[bytes]:
+    """A body piece by piece."""
+    for start in range(0, len(content), XML_SLICE):
+        yield content[start : start + XML_SLICE]

@@ -1,0 +1,92 @@
+"""Plain addresses beside the pages: health, readiness, raw XML, CSV of what a page shows."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+from flask import Flask, Response, request
+
+from dmarcview.dashboard import text, url
+from dmarcview.dashboard.papers import Papers, slices
+
+CSV_SLICE = 500  # rows at a time
+
+
+def register(server: Flask, papers: Papers, prefix: str) -> None:
+    """Hang the routes below `prefix` on a server."""
+    frames = papers.frames
+
+    def healthz() -> Response:
+        return _plain("ok\n")
+
+    def readyz() -> Response:
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from dmarcview.store import StoreError
+
+        try:
+            frames.version()
+        except (StoreError, SQLAlchemyError, OSError) as error:
+            return _plain(f"the store does not answer: {type(error).__name__}\n", 503)
+        return _plain("ready\n")
+
+    def raw(key: str) -> Response:
+        xml = papers.xml(key) if key.isalnum() else None
+        if xml is None:
+            return _plain("This report is not in the archive.\n", 404)
+        answer = Response(slices(xml), mimetype="application/octet-stream")
+        answer.headers["Content-Length"] = str(len(xml))
+        answer.headers["Content-Disposition"] = f'attachment; filename="{key[:64]}.xml"'
+        return answer
+
+    def table(name: str) -> Response:
+        view = url.parse(request.query_string.decode("latin-1"))
+        if name == "sources":
+            return _csv(frames.sources(view, limit=None), name)
+        if name == "reports":
+            return _csv(papers.reports(view, limit=None), name)
+        return _plain("There is no such table.\n", 404)
+
+    for rule, view_function, endpoint in (
+        ("healthz", healthz, "healthz"),
+        ("readyz", readyz, "readyz"),
+        ("raw/<key>.xml", raw, "raw"),
+        ("export/<name>.csv", table, "export"),
+    ):
+        _add(server, prefix + rule, endpoint, view_function)
+
+
+def _add(server: Flask, rule: str, endpoint: str, function: Any) -> None:
+    server.add_url_rule(rule, f"dmarcview-{endpoint}", function)
+    # Dash's own catch-all route is older than these: the more specific rule wins in Werkzeug whatever the order
+
+
+def _plain(body: str, status: int = 200) -> Response:
+    return Response(body, status=status, mimetype="text/plain")
+
+
+def _csv(frame: pd.DataFrame, name: str) -> Response:
+    def lines() -> Iterator[str]:
+        out = io.StringIO()
+        writer = csv.writer(out)
+        writer.writerow(frame.columns)
+        for start in range(0, max(len(frame), 1), CSV_SLICE):
+            for row in frame.iloc[start : start + CSV_SLICE].itertuples(index=False):
+                writer.writerow([_cell(value) for value in row])
+            yield out.getvalue()
+            out.seek(0)
+            out.truncate()
+
+    answer = Response(lines(), mimetype="text/csv")
+    answer.headers["Content-Disposition"] = f'attachment; filename="{name}.csv"'
+    return answer
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, pd.Timestamp):
+        return value.isoformat()
+    return "" if value is pd.NaT or value is pd.NA else text.csv_cell(value)

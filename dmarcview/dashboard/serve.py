@@ -1,0 +1,66 @@
+"""Serves the dashboard with waitress until the process is asked to stop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from dmarcview.dashboard import guard
+
+if TYPE_CHECKING:
+    from dash import Dash
+
+MAX_BODY = 2_000_000  # bytes of one request; callbacks send a few hundred
+CONNECTIONS = 200
+IDLE_SECONDS = 30
+
+
+class Server:
+    """A bound server: `port` is known before `run`, which returns after `stop` or a signal to the process."""
+
+    def __init__(self, app: Dash, host: str = "127.0.0.1", port: int = 0, threads: int = 4) -> None:
+        from waitress.server import create_server
+
+        self.app = app
+        self._server: Any = create_server(
+            app.server,
+            host=host,
+            port=port,
+            threads=threads,
+            ident=None,
+            max_request_body_size=MAX_BODY,
+            connection_limit=CONNECTIONS,
+            channel_timeout=IDLE_SECONDS,
+            clear_untrusted_proxy_headers=True,
+        )
+        self.host, self.port = host, int(getattr(self._server, "effective_port", 0) or _first_port(self._server))
+
+    @property
+    def url(self) -> str:
+        """Where a browser on this machine finds it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}{self.app.config.requests_pathname_prefix}"
+
+    def run(self) -> None:
+        """Serve until stopped. The first files are packed meanwhile."""
+        page = self.app.config.routes_pathname_prefix
+        threading.Thread(target=guard.warm, args=(self.app.server, page), daemon=True).start()
+        self._server.run()
+
+    def stop(self) -> None:
+        """End `run` from another thread."""
+        self._server.close()
+
+
+def _first_port(server: Any) -> int:
+    """The port of a server on several addresses (a name that has both IPv4 and IPv6)."""
+    return int(server.effective_listen[0][1])
+
+
+def serve(app: Dash, host: str, port: int, threads: int = 4, ready: Callable[[str], None] | None = None) -> None:
+    """Bind, tell `ready` the address, and serve until a signal ends the process."""
+    server = Server(app, host, port, threads)
+    if ready is not None:
+        ready(server.url)
+    server.run()

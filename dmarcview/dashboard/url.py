@@ -1,0 +1,127 @@
+"""The state of a page as its query string and back: one parser with defaults and clamping, one writer.
+
+`parse(write(view)) == view` for every View, and `parse` never fails: what it cannot read becomes the default,
+so that a link from an old version or a mangled mail still opens.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from urllib.parse import parse_qs, quote, urlencode
+
+DEFAULT_DAYS = 30
+MAX_DAYS = 1100  # three years and a bit; longer windows are for the export
+PERIODS = {7: "7 days", 30: "30 days", 90: "90 days", 365: "1 year"}
+CLASSES = {"own": "Own", "third_party": "Third party", "forwarder": "Forwarder", "unknown": "Unknown"}
+RESULTS = {"pass": "DMARC pass", "fail": "DMARC fail"}
+UNITS = ("count", "share")
+_EARLIEST, _LATEST = date(2000, 1, 1), date(2100, 1, 1)
+_DOMAIN = re.compile(r"[^\s\x00-\x1f\x7f]{1,253}")
+_SOURCE = re.compile(r"[^\s~\x00-\x1f\x7f]{1,253}~[0-9a-fA-F:.]{2,45}")
+_MAX_QUERY = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one link shows. `since` and `until` are both included and both set or both None (then `days` counts)."""
+
+    domain: str | None = None
+    days: int = DEFAULT_DAYS
+    since: date | None = None
+    until: date | None = None
+    source_class: str | None = None
+    result: str | None = None
+    unit: str = "count"
+    source: tuple[str, str] | None = None  # (domain, address) of the open drawer
+
+    @property
+    def filtered(self) -> bool:
+        """True when more than the period narrows the view."""
+        return any((self.domain, self.source_class, self.result))
+
+    def window(self, last: date) -> tuple[date, date]:
+        """(first day, last day), both included, for a view whose newest complete day is `last`."""
+        if self.since is not None and self.until is not None:
+            return self.since, self.until
+        return last - timedelta(days=self.days - 1), last
+
+    def cleared(self) -> View:
+        """The same period without other filters."""
+        return View(days=self.days, since=self.since, until=self.until, unit=self.unit)
+
+
+def parse(search: str | None) -> View:
+    """The View of a query string, with or without its question mark."""
+    fields = parse_qs((search or "")[:_MAX_QUERY].removeprefix("?"), max_num_fields=50) if search else {}
+
+    def one(name: str) -> str:
+        return fields.get(name, [""])[0]
+
+    since, until = _day(one("from")), _day(one("to"))
+    if since and until:
+        since, until = min(since, until), max(since, until)
+        since = max(since, until - timedelta(days=MAX_DAYS - 1))
+    else:
+        since = until = None
+    domain, source = one("domain").strip().lower(), one("source")
+    return View(
+        domain=domain if _DOMAIN.fullmatch(domain) else None,
+        days=_days(one("days")) if since is None else DEFAULT_DAYS,
+        since=since,
+        until=until,
+        source_class=one("class") if one("class") in CLASSES else None,
+        result=one("result") if one("result") in RESULTS else None,
+        unit=one("unit") if one("unit") in UNITS else "count",
+        source=_source(source),
+    )
+
+
+def write(view: View) -> str:
+    """The query string of a View: defaults left out, always in one order, `""` or `?...`."""
+    pairs: list[tuple[str, str]] = []
+    if view.domain:
+        pairs.append(("domain", view.domain))
+    if view.since and view.until:
+        pairs += [("from", view.since.isoformat()), ("to", view.until.isoformat())]
+    elif view.days != DEFAULT_DAYS:
+        pairs.append(("days", str(view.days)))
+    if view.source_class:
+        pairs.append(("class", view.source_class))
+    if view.result:
+        pairs.append(("result", view.result))
+    if view.unit != "count":
+        pairs.append(("unit", view.unit))
+    if view.source:
+        pairs.append(("source", "~".join(view.source)))
+    return "?" + urlencode(pairs, quote_via=quote, safe="~:") if pairs else ""
+
+
+def href(prefix: str, path: str, view: View) -> str:
+    """A link inside the dashboard that keeps the filters and closes the drawer unless `view` opens one."""
+    return prefix.rstrip("/") + path + write(view)
+
+
+def without_source(view: View) -> View:
+    """The view with its drawer closed."""
+    return replace(view, source=None)
+
+
+def _day(text: str) -> date | None:
+    try:
+        day = date.fromisoformat(text[:10])
+    except ValueError:
+        return None
+    return day if _EARLIEST <= day < _LATEST else None
+
+
+def _days(text: str) -> int:
+    return min(max(int(text), 1), MAX_DAYS) if text.isascii() and text.isdigit() and len(text) < 6 else DEFAULT_DAYS
+
+
+def _source(text: str) -> tuple[str, str] | None:
+    if not _SOURCE.fullmatch(text):
+        return None
+    domain, _, address = text.rpartition("~")
+    return domain, address

@@ -1,0 +1,201 @@
+"""What the numbers mean: the one sentence on top, and what needs a hand. Pure: frames in, values out."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from dmarcview.dashboard import text
+
+GOOD_SHARE, POOR_SHARE = 0.98, 0.95  # of own mail that passes DMARC
+WORTH_MESSAGES = 4  # fewer failures than this are noise
+WORTH_SHARE = 0.02  # of a source's mail that fails
+ALMOST_NONE, ALMOST_ALL = 0.05, 0.9
+SILENT_DAYS = 3  # a usual reporter that is missing this long is named
+MOST_ITEMS = 7
+
+
+class Totals(NamedTuple):
+    """Sums over the complete days of a window."""
+
+    days: int = 0
+    messages: int = 0
+    own_pass: int = 0
+    own_fail: int = 0
+    forwarded: int = 0
+    unknown_blocked: int = 0
+    unknown_delivered: int = 0
+
+    @property
+    def own(self) -> int:
+        """Messages of own and approved sources."""
+        return self.own_pass + self.own_fail
+
+    @property
+    def unknown(self) -> int:
+        """Messages of sources that nobody vouches for."""
+        return self.unknown_blocked + self.unknown_delivered
+
+
+class Verdict(NamedTuple):
+    """`level` is a key of `parts.MARKS`."""
+
+    level: str
+    sentence: str
+    detail: str
+
+
+class Item(NamedTuple):
+    """One thing that needs attention: what, why, and the first thing to do."""
+
+    level: str
+    title: str
+    cause: str
+    action: str
+    source: tuple[str, str] | None = None
+
+
+def totals(daily: pd.DataFrame) -> Totals:
+    """Sum the complete days of a daily frame."""
+    done = daily.loc[daily["complete"]] if len(daily) else daily
+    names = Totals._fields[1:]
+    return Totals(len(done), *(int(done[n].sum()) if len(done) else 0 for n in names))
+
+
+def judge(now: Totals, window: str) -> Verdict:
+    """The sentence of the overview; `window` reads like `in the 30 days to 20 Nov`."""
+    if now.messages == 0:
+        return Verdict("none", "No mail was reported " + window + ".", "")
+    delivered = now.unknown_delivered
+    forged = (
+        f"{text.messages(delivered)} from unknown sources failed DMARC and {_were(delivered)} delivered."
+        if delivered
+        else "No forged message was delivered."
+        if now.unknown
+        else "Nobody was seen forging your domains."
+    )
+    if now.own == 0:
+        level = "watch" if delivered else "none"
+        return Verdict(level, f"No mail of your own was reported {window}.", forged)
+    passed = now.own_pass / now.own
+    numbers = f"{text.share(now.own_pass, now.own)} of {text.number(now.own)} own messages passed DMARC {window}"
+    if passed < POOR_SHARE:
+        return Verdict("bad", f"Part of your own mail fails. {numbers}.", forged)
+    if passed < GOOD_SHARE:
+        return Verdict("watch", f"Your own mail mostly passes. {numbers}.", forged)
+    if delivered > now.own_pass * 0.05:
+        return Verdict("watch", f"Your own mail is in order, yet forgeries get through. {numbers}.", forged)
+    return Verdict("good", f"Your own mail is in order. {numbers}.", forged)
+
+
+def attention(sources: pd.DataFrame, arrivals: pd.DataFrame, policies: dict[str, str]) -> list[Item]:
+    """At most `MOST_ITEMS` things to do, the most messages first.
+
+    `sources`: the frame of `frames.Frames.sources`; `arrivals`: that of `frames.Frames.arrivals`;
+    `policies`: domain -> the newest published `p`.
+    """
+    items: list[tuple[float, Item]] = []
+    if len(sources):
+        vouched = sources["source_class"].isin(["own", "third_party"])
+        failing = sources["messages"] - sources["dmarc_pass"]
+        worth = vouched & (failing >= WORTH_MESSAGES) & (failing >= WORTH_SHARE * sources["messages"])
+        ranked = sources.assign(failing=failing)[worth].sort_values(
+            ["failing", "domain", "source_ip"], ascending=[False, True, True]
+        )
+        for row in ranked.head(MOST_ITEMS).to_dict("records"):
+            items.append((float(row["failing"]), _failing(row)))
+        items += _forged(sources, policies)
+    items += [(2.0, item) for item in _silent(arrivals)]
+    items.sort(key=lambda pair: -pair[0])
+    return [item for _, item in items[:MOST_ITEMS]]
+
+
+def source_name(row: dict[Any, Any]) -> str:
+    """What people call a source: its service, its confirmed name, or its address."""
+    for key in ("service", "reverse_dns"):
+        name = text.show(row.get(key), 48)
+        if name:
+            return name
+    return text.show(row["source_ip"], 48)
+
+
+def cause(row: dict[Any, Any]) -> tuple[str, str]:
+    """(why mail of a vouched-for source fails, the first thing to do) from the counts of its row."""
+    total = max(int(row["messages"]), 1)
+    dkim, spf = row["dkim_aligned"] / total, row["spf_aligned"] / total
+    domain, ip = text.show(row["domain"], 80), text.show(row["source_ip"], 48)
+    where = source_name(row) if row["source_class"] == "third_party" else "your own server"
+    if dkim < ALMOST_NONE and spf < ALMOST_NONE:
+        return (
+            "Neither DKIM nor SPF ever aligns: it signs as another domain or not at all.",
+            f"Turn on DKIM signing as {domain} at {where}."
+            if row["source_class"] == "third_party"
+            else f"Sign with d={domain}, and add {ip} to the SPF record of {domain}.",
+        )
+    if dkim >= ALMOST_NONE and spf < ALMOST_NONE:
+        return (
+            f"DKIM passes for {dkim:.0%} only, and SPF never aligns to save the rest.",
+            f"Look for unsigned mail or a stale key at {where}; then align its bounce address with {domain}.",
+        )
+    if dkim < ALMOST_NONE:
+        return (
+            f"DKIM does not align; SPF alone carries {spf:.0%} and breaks when mail is passed on.",
+            f"Check that the DKIM key of {where} is in the DNS of {domain} and that d= is {domain}.",
+        )
+    return (
+        f"DKIM aligns for {dkim:.0%}, SPF for {spf:.0%}: part of the mail takes another way out.",
+        f"Compare passing and failing rows of {ip}: selector, envelope sender, day of the change.",
+    )
+
+
+def _failing(row: dict[Any, Any]) -> Item:
+    failed, total = int(row["failing"]), int(row["messages"])
+    why, action = cause(row)
+    level = "bad" if failed / total > 1 - POOR_SHARE else "watch"
+    title = f"{source_name(row)}: {text.number(failed)} of {text.number(total)} fail for {text.show(row['domain'], 60)}"
+    return Item(level, title, why, action, (str(row["domain"]), str(row["source_ip"])))
+
+
+def _forged(sources: pd.DataFrame, policies: dict[str, str]) -> list[tuple[float, Item]]:
+    unknown = sources[(sources["source_class"] == "unknown") & (sources["delivered"] >= WORTH_MESSAGES)]
+    out = []
+    for domain, group in unknown.groupby("domain", sort=True):
+        count, name = int(group["delivered"].sum()), text.show(domain, 60)
+        top = group.sort_values(["delivered", "source_ip"], ascending=[False, True]).iloc[0]
+        p = policies.get(str(domain), "")
+        if p in ("quarantine", "reject"):
+            action = "Open the largest source: if it is yours, label it; else the receivers overrode the policy."
+        else:
+            action = f"When your own mail of {name} passes, publish p=quarantine; p=none asks nobody to stop these."
+        why = f"{len(group)} unknown source{'s' if len(group) > 1 else ''}; policy p={p or 'not seen'}."
+        level = "watch"
+        item = Item(level, f"{text.messages(count)} posing as {name} {_were(count)} delivered", why, action,
+                    (str(domain), str(top["source_ip"])))  # fmt: skip
+        out.append((count * 0.5, item))
+    return out
+
+
+def _silent(arrivals: pd.DataFrame) -> list[Item]:
+    if arrivals.empty:
+        return []
+    out = []
+    newest = arrivals["day"].max()
+    for submitter, rows in arrivals.groupby("submitter", sort=True):
+        seen = rows.loc[rows["arrived"], "day"]
+        gap = (newest - seen.max()).days if len(seen) else len(rows)
+        if bool(rows["usual"].any()) and gap > SILENT_DAYS:
+            last = f"last for {seen.max():%d %b}" if len(seen) else "none in this strip"
+            out.append(
+                Item(
+                    "watch",
+                    f"{text.show(submitter, 60)} stopped reporting",
+                    f"A usual reporter, {last}.",
+                    "If others arrive, wait a day; if it stays silent, check the rua address in your DMARC record.",
+                )
+            )
+    return out
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
