@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
@@ -45,12 +46,7 @@ def xml(made: Made) -> bytes:
         _metadata(made),
         _policy(made, new),
     ]
-    told: dict[int, tuple[str, str]] = {}  # records share shapes: write each once
-    for record in made.records:
-        pieces = told.get(id(record.shape))
-        if pieces is None:
-            pieces = told[id(record.shape)] = (_evaluated(record.shape), _identifiers(record.shape, new))
-        parts.append(_record(record, *pieces))
+    parts += [_record(record, *_told(record.shape, new)) for record in made.records]
     parts.append("</feedback>\n")
     return "".join(parts).encode()
 
@@ -83,6 +79,11 @@ def _policy(made: Made, new: bool) -> str:
     else:
         middle = modes + rules + "<pct>100</pct>"
     return f"<policy_published>{_tag('domain', domain.name)}{middle}</policy_published>\n"
+
+
+@lru_cache(maxsize=4096)
+def _told(shape: Shape, new: bool) -> tuple[str, str]:
+    return _evaluated(shape), _identifiers(shape, new)
 
 
 def _evaluated(shape: Shape) -> str:

@@ -68,13 +68,14 @@ def show(place: Path, *, port: int, today: date | None = None) -> int:
     try:
         with World(place, port=port) as world:
             kept = (place / MARK).is_file()
+            world.launch()  # it starts while the year is written, on the other core
             if kept:
                 print(f"Found the demo that was kept in {place}.", flush=True)
             else:
                 _fill(world, today, started)
             if stop.is_set():
                 return 0
-            url = world.start().url
+            url = world.up().url
             print(f"\n  Open {url}\n\n  Up after {time.monotonic() - started:.0f} s. Ctrl-C ends it.", flush=True)
             print("\n  What to look for:")
             for age, what in STORY:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from random import Random
 
 from dmarcview.demo.story import DOMAINS, EPISODES, REPORTERS, SENDERS, Domain, Episode, Outcome, Reporter, Sender, Step
@@ -152,7 +153,7 @@ def _records(
     weights = [rng.uniform(0.4, 1.6) for _ in busy]
     each = mean / sum(weights)
     for outcome in outcomes:
-        shape = _shape(sender, outcome, policy, reporter)
+        shape = _shape(sender.domain, sender.name, outcome, policy, reporter.domain)
         for address, weight in zip(busy, weights, strict=True):
             n = poisson(rng, each * weight * outcome.share)
             if n:
@@ -172,7 +173,14 @@ def _season(day: date, age: int) -> float:
     return (1.25 - 0.0007 * age) * (0.55 if quiet else 1.0)
 
 
-def _shape(sender: Sender, outcome: Outcome, policy: Step, reporter: Reporter) -> Shape:
+_SENDERS = {(sender.domain, sender.name): sender for sender in SENDERS}
+_REPORTERS = {reporter.domain: reporter for reporter in REPORTERS}
+
+
+@cache
+def _shape(domain: str, name: str, outcome: Outcome, policy: Step, by: str) -> Shape:
+    """The shape of a sender's mail as the reporter `by` sees it; asked by names, which are quick to compare."""
+    sender, reporter = _SENDERS[domain, name], _REPORTERS[by]
     dkim = tuple(
         DkimResult(domain, selector, result, _human(result, selector))
         for (domain, selector), result in zip(sender.signatures, outcome.dkim, strict=True)

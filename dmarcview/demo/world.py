@@ -91,7 +91,7 @@ rua = ["{RCPT}"]
 hostname = "reports.example.org"
 
 [[receive.listeners]]
-address = "127.0.0.1"
+host = "127.0.0.1"
 port = 0
 
 [dns]
@@ -120,6 +120,11 @@ title = "dmarcview demo"
 
     def start(self) -> Places:
         """Start `serve` and wait until all of it listens."""
+        self.launch()
+        return self.up()
+
+    def launch(self) -> None:
+        """Start `serve` and go on."""
         self._status.unlink(missing_ok=True)
         with self._log.open("ab") as log:
             self._serve = subprocess.Popen(
@@ -128,6 +133,10 @@ title = "dmarcview demo"
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the demo, which then stops it in order
             )
+
+    def up(self) -> Places:
+        """Wait until all of what was launched listens."""
+        assert self._serve is not None, "launched before"
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self._serve.poll() is not None:
