@@ -10,7 +10,7 @@ from pathlib import Path
 BEGIN = 1_767_225_600  # 2026-01-01T00:00:00Z
 DAY = 86_400
 
-_HEAD = """<?xml version="1.0" encoding="UTF-8" ?>
+HEAD = """<?xml version="1.0" encoding="UTF-8" ?>
 <feedback>
   <version>1.0</version>
   <report_metadata>
@@ -124,7 +124,7 @@ def report(records: int, *, distinct: bool, seed: int = 1, org: str = "receiver.
     """One report of so many records (about 720 bytes each), as XML."""
     rng = random.Random(seed)
     begin = BEGIN + seed % 300 * DAY
-    head = _HEAD.format(org=org, id=f"{begin}.{seed}", begin=begin, end=begin + DAY - 1, domain="example.org")
+    head = HEAD.format(org=org, id=f"{begin}.{seed}", begin=begin, end=begin + DAY - 1, domain="example.org")
     one = _distinct if distinct else _lifelike
     first = seed * 1_000_003
     return (head + "".join(one(first + n, rng) for n in range(records)) + _TAIL).encode()

@@ -34,8 +34,9 @@ BLOCK = 1 << 20
 MAX_SKELETONS = 48
 SIGHTINGS = 3  # of an outline before it becomes a skeleton: compiling costs as much as reading some hundred records
 MAX_OUTLINES = 512
-MAX_RESTS = 4096  # rests remembered of one report
-LONGEST_REST = 8192  # characters; a longer one is not remembered
+MAX_LEARNT = 64  # expressions made of one report
+MAX_RESTS = 2048  # rests remembered of one report
+LONGEST_REST = 4096  # characters; a longer one is neither remembered nor made a skeleton
 UNDISTURBED_FROM = 200  # records at a time
 _LONGEST_IPV6 = 39
 TRIAL = 2000  # records after which remembering must have paid
@@ -128,6 +129,7 @@ class _Reader:
         self._counts: Memo[str, tuple[int, Codes]] = Memo(read_count)
         self._remembered: dict[str, tuple[int, Codes]] = {}
         self._remember = True
+        self._learnt_here = 0
         self._read = 0  # rests that were not remembered
 
     def run(self, text: str, first: int, blocks: Iterator[str]) -> tuple[str, str]:
@@ -170,7 +172,7 @@ class _Reader:
                     frames.insert(0, frames.pop(place))
                 return known.rest(match)
         rest = self._frame(whole)
-        drawn = self._sighted(whole) if len(whole) <= self._cap else None
+        drawn = self._sighted(whole)
         if drawn:
             frame = Frame(drawn, self._frame(drawn.marked()))
             match = frame.match(whole)
@@ -275,6 +277,8 @@ class _Reader:
 
     def _sighted(self, piece: str) -> Outline | None:
         """The outline of a piece when it just came often enough to be worth an expression."""
+        if len(piece) > min(self._cap, LONGEST_REST) or self._learnt_here >= MAX_LEARNT:
+            return None
         drawn = outline(piece)
         if drawn is None:
             return None
@@ -282,7 +286,10 @@ class _Reader:
         if len(outlines) >= MAX_OUTLINES:
             outlines.clear()
         outlines[drawn.key] += 1
-        return drawn if outlines[drawn.key] == SIGHTINGS else None
+        if outlines[drawn.key] != SIGHTINGS:
+            return None
+        self._learnt_here += 1
+        return drawn
 
     def _learn(self, rest: str, answer: tuple[Shape, Codes]) -> None:
         """Make skeletons of a rest whose outline came often enough, if they then give the same answer."""

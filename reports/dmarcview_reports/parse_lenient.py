@@ -20,6 +20,8 @@ _NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")  # XML 1.0 section 2.2
 # Constructs that run to a terminator: (start, terminator, is their content text).
 _SPANS = (("<!--", "-->", False), ("<![CDATA[", "]]>", True), ("<?", "?>", False))
+MAX_REPAIRS = 100_000
+MAX_SPANS = 1_000_000  # comments, CDATA sections and processing instructions
 _LONGEST_START = 9
 _LONGEST_REFERENCE = 12
 _ROOT_ATTRIBUTES = 2000  # characters of the root's tag in which namespaces are looked for
@@ -37,6 +39,8 @@ class _Lenient:
         self._open: list[str] = []  # names of the open elements
         self._declared = False
         self._begun = False  # a root was seen
+        self._repairs = 0
+        self._spans = 0
 
     def run(self, blocks: Iterator[str]) -> None:
         buffer, final = "", False
@@ -94,6 +98,9 @@ class _Lenient:
     def _span(self, text: str, at: int, span: tuple[str, str, bool], blocks: Iterator[str]) -> tuple[str, int]:
         """Skip or take a comment, a CDATA section or a processing instruction; gives back what is left, and where."""
         start, terminator, is_text = span
+        self._spans += 1
+        if self._spans > MAX_SPANS:
+            raise Refused("too_complex", f"The XML has more than {MAX_SPANS} comments and the like.")
         if text.startswith("<?xml", at):
             if self._declared or self._begun:
                 self._codes.add("bad_declaration")
@@ -121,7 +128,7 @@ class _Lenient:
 
     def _tag(self, tag: re.Match[str]) -> None:
         if self._to.root_closed:
-            self._codes.add("junk_after")
+            self._repaired("junk_after")
             return
         closing, name, attributes, single = tag.groups()
         if closing:
@@ -130,7 +137,8 @@ class _Lenient:
         if attributes.endswith("/"):
             single = "/"
         local = name.rpartition(":")[2]
-        if local in TOP and len(self._open) > 1:
+        stray = local == "version" and len(self._open) == 2 and self._open[1].rpartition(":")[2] not in TOP
+        if (local in TOP and len(self._open) > 1) or stray:
             # Something before it was not closed: an extension's schema, or the record before.
             self._codes.add("bad_nesting")
             self._close_to(1)
@@ -148,7 +156,7 @@ class _Lenient:
             opened.pop()
             self._to.end(name)
             return
-        self._codes.add("bad_nesting")
+        self._repaired("bad_nesting")
         for depth in range(len(opened) - 1, max(-1, len(opened) - 1 - MAX_DEPTH), -1):
             if opened[depth] == name:
                 self._close_to(depth)
@@ -159,7 +167,7 @@ class _Lenient:
             self._to.end(self._open.pop())
 
     def _text(self, text: str) -> None:
-        if "&" in text:
+        if "&" in text and self._to.wants_text:
             text = self._references(text)
         self._characters(text)
 
@@ -188,12 +196,19 @@ class _Lenient:
             return found.group()
         return chr(point)
 
+    def _repaired(self, code: str) -> None:
+        self._codes.add(code)
+        self._repairs += 1
+        if self._repairs > MAX_REPAIRS:
+            raise Refused("bad_xml", f"The XML would need more than {MAX_REPAIRS} repairs.")
+
     def _literal(self) -> None:
         """A `<` that starts nothing."""
         if self._open:
-            self._codes.add("bad_markup")
+            self._repaired("bad_markup")
             self._to.data("<")
         else:
+            self._repaired("junk_after" if self._begun else "junk_before")
             self._outside("<")
 
     def _characters(self, text: str) -> None:

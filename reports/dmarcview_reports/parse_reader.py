@@ -170,6 +170,11 @@ class Collector:
             self._record_codes.add("identities")
         self._push(child, new, child.bare)
 
+    @property
+    def wants_text(self) -> bool:
+        """Whether character data would be kept now."""
+        return self._sink is not None and self._room > 0
+
     def data(self, text: str) -> None:
         """Character data; what is past the cap is not kept."""
         sink = self._sink

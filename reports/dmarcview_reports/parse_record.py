@@ -289,7 +289,7 @@ class Normaliser:
         if kind is None and comment is None:
             return None, tuple(codes)
         if kind is None:
-            return ("other", comment or ""), (*codes, "missing_reason_type")
+            return ("other", comment or ""), tuple(codes) if bare else (*codes, "missing_reason_type")
         # RFC 7489 Appendix C: `other` is "some policy exception not covered by the other entries".
         return (self.word(kind, vocab.OVERRIDES, codes) or "other", comment or ""), tuple(codes)
 
