@@ -1,0 +1,83 @@
+"""`dmarcview prune|reindex|backup|restore`: the store kept, rebuilt, copied."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+from dmarcview.cli import TAKEN, Misuse
+from dmarcview.commands import open_store, settings
+from dmarcview.terminal import facts, print_json
+
+
+def _say(args: argparse.Namespace, result: dict[str, Any]) -> int:
+    if args.json:
+        print_json(result)
+    else:
+        facts([(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else value)
+               for name, value in result.items()])  # fmt: skip
+    return TAKEN
+
+
+def run_prune(args: argparse.Namespace) -> int:
+    """Delete what is past its retention; the settings say what, the options go before them."""
+    from dmarcview.upkeep import retention
+
+    found = settings(args)
+    policy = retention(found)
+    if args.days is not None:
+        policy = dataclasses.replace(policy, days=args.days)
+    if args.archive_days is not None:
+        policy = dataclasses.replace(policy, raw_days=args.archive_days)
+    if not (policy.days or policy.raw_days or policy.domains):
+        raise Misuse("nothing says how long to keep: set [data] retention_days or archive_days, or give --days")
+    with open_store(found) as store:
+        done = store.prune(policy)
+        store.sweep()
+    return _say(args, dataclasses.asdict(done))
+
+
+def run_reindex(args: argparse.Namespace) -> int:
+    """Read every archived input again and rebuild ledger and files from it."""
+    from dmarcview.upkeep import classify
+    from dmarcview_reports import reading
+    from dmarcview_reports.model import Reading
+
+    found = settings(args)
+    now = int(time.time())
+
+    def read(raw: bytes, name: str) -> Reading:
+        return reading.read(raw, name, found.limits, now)
+
+    with open_store(found) as store:
+        done = store.reindex(read)
+        classify(store, found, now, everything=True)
+    return _say(args, dataclasses.asdict(done))
+
+
+def run_backup(args: argparse.Namespace) -> int:
+    """Copy the store, as it is at one moment, into a new folder."""
+    target = Path(args.folder)
+    with open_store(settings(args), read_only=True) as store:
+        store.backup(target)
+    return _say(args, {"backup": str(target)})
+
+
+def run_restore(args: argparse.Namespace) -> int:
+    """Make the store of --data, or of the settings, from a backup; there must be none yet."""
+    from dmarcview.config import data_dir
+    from dmarcview.store import Store
+
+    found = settings(args)
+    source = Path(args.folder)
+    if not source.is_dir():
+        raise Misuse(f"{source}: no such folder")
+    Store.restore(source, data_dir(found), url=found.data.url or None)
+    with open_store(found, read_only=True) as store:
+        checked = store.check()
+    if checked.faults:
+        raise Misuse("the backup is not whole:\n" + "\n".join(checked.faults))
+    return _say(args, {"restored": str(data_dir(found)), "reports": checked.reports, "records": checked.records})
