@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -285,3 +286,16 @@ def test_ten_thousand_sources_are_classified_in_a_second() -> None:
         assert one.run(Book(facts), NOW, everything=True).written == 10_000
         times.append(time.process_time() - start)
     assert min(times) < 1.0, times
+
+
+def test_large_store_is_done_in_parts_of_whole_domains(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["dmarcview.sources.refresh"], "BATCH", 3)
+    for n in range(5):
+        domain = f"d{n}.example"
+        good = shape(domain, dkim=[(domain, "s", "pass")], spf=(domain, "pass"))
+        passed_on = shape(domain, dkim=[(domain, "s", "pass")], spf=(domain, "fail"))
+        keep(store, report(domain, 1, [Record("192.0.2.1", 900, good), Record("203.0.113.5", 9, passed_on)]))
+    assert refresher().run(store, NOW) == Refreshed(10, 10, 10)
+    assert {key[1]: value for key, value in classes(store).items()} == {"192.0.2.1": "own", "203.0.113.5": "forwarder"}
+    assert refresher().run(store, NOW) == Refreshed(10, 0, 0)
+    assert store.touched_since(store.classified()) == []

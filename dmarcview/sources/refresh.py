@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from dmarcview.geo import Geo, Place, open_geo
@@ -24,6 +26,8 @@ from dmarcview.store.facts import Label, NamedAddress, SourceFacts, SourceRow
 if TYPE_CHECKING:
     from dmarcview.config import Config
 
+EVER = -1  # a version before the first
+BATCH = 20_000  # sources looked at together; a domain is never cut
 HABITS_AGE = 900  # seconds for which the habits of a domain are trusted by a long-running process
 Pair = tuple[str, str]  # (policy domain, source address)
 
@@ -47,6 +51,10 @@ class Refreshed(NamedTuple):
     looked_at: int
     written: int
     moved: int
+
+    def plus(self, other: Refreshed) -> Refreshed:
+        """Both together."""
+        return Refreshed(self.looked_at + other.looked_at, self.written + other.written, self.moved + other.moved)
 
 
 @dataclass(slots=True)
@@ -89,10 +97,24 @@ class Refresher:
         return done
 
     def _all(self, store: SourceBook, rules: Said, now: int, version: int) -> Refreshed:
+        """Whole domains at a time, some thousands of sources, so that a large store needs little memory."""
         self._habits.clear()
-        return self._write(
-            store, self._judge(store, store.source_facts(), rules, now, _by_pair(store.source_rows())), version
-        )
+        total = Refreshed(0, 0, 0)
+        batch: list[Pair] = []
+        for _, pairs in groupby(sorted(store.touched_since(EVER)), key=itemgetter(0)):
+            batch += pairs
+            if len(batch) >= BATCH:
+                total = total.plus(self._batch(store, batch, rules, now, None))
+                batch = []
+        return total.plus(self._batch(store, batch, rules, now, version))
+
+    def _batch(
+        self, store: SourceBook, pairs: Sequence[Pair], rules: Said, now: int, version: int | None
+    ) -> Refreshed:  # fmt: skip
+        old: dict[Pair, SourceRow] = {}
+        for domain in sorted({domain for domain, _ in pairs}):
+            old.update(_by_pair(store.source_rows(domain)))
+        return self._write(store, self._judge(store, store.source_facts(pairs), rules, now, old), version)
 
     def _some(
         self, store: SourceBook, touched: Sequence[Pair], rules: Said, now: int, version: int
@@ -140,7 +162,7 @@ class Refresher:
         return Who(*place, name, _not_mine(operator, fact.domain), _not_mine(signer, fact.domain))
 
     def _write(
-        self, store: SourceBook, judged: Sequence[tuple[SourceRow, SourceRow | None]], version: int
+        self, store: SourceBook, judged: Sequence[tuple[SourceRow, SourceRow | None]], version: int | None
     ) -> Refreshed:
         new = [row for row, before in judged if row != before]
         moved = sum(before is None or before.source_class != row.source_class for row, before in judged)
