@@ -17,10 +17,10 @@ from sqlalchemy import Connection, delete, insert, select, update
 from dmarcview_reports.model import Stored, Taken
 
 from . import files as record_files
-from .archive import Archive, Kept, Place
+from .archive import Archive, Kept, Place, clean
 from .files import FileRow
 from .ledger import Ledger, bump
-from .plan import APART, CONFLICT, OUTCOME, Call, Fresh, Plan, clean, known_items, plan, raw_hash, shelf_of
+from .plan import APART, CONFLICT, OUTCOME, Call, Fresh, Plan, known_items, plan, raw_hash, shelf_of
 from .tables import bodies, files, items, others, refusals, reports
 
 BULK_ROWS = 5_000  # a call with this many records writes files at once
@@ -226,7 +226,7 @@ def _report(id_: int, f: Fresh, item_id: int, version: int) -> dict[str, Any]:
         "records": len(r.records),
         "messages": r.records.messages,
         "dmarc_pass": sum(n for n, s in zip(r.records.count, r.records.shape, strict=True) if passing[s]),
-        "duplicates": 0,
+        "duplicates": f.duplicates,
     }
 
 

@@ -40,18 +40,25 @@ class Kept(NamedTuple):
     raw: bytes
 
 
+def clean(text: str) -> str:
+    """Text that both databases can hold: no NUL, no lone surrogate."""
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode()
+    return text.replace("\x00", "\ufffd")
+
+
 def _head(origin: Origin, verdict: Verdict, size: int) -> bytes:
     facts = {
-        "name": origin.name,
+        "name": clean(origin.name),
         "received": origin.received,
         "channel": origin.channel,
-        "client": origin.client,
-        "helo": origin.helo,
-        "mail_from": origin.mail_from,
-        "rcpt_to": origin.rcpt_to,
+        "client": clean(origin.client),
+        "helo": clean(origin.helo),
+        "mail_from": clean(origin.mail_from),
+        "rcpt_to": [clean(r) for r in origin.rcpt_to],
         "tls": origin.tls,
         "auth": verdict.auth,
-        "detail": verdict.detail,
+        "detail": clean(verdict.detail),
         "size": size,
     }
     return orjson.dumps(facts) + b"\n"

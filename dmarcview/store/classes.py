@@ -9,12 +9,13 @@ from typing import Any
 import orjson
 from sqlalchemy import and_, delete, insert, select, update
 
+from .archive import clean
 from .engine import Engine, Window
 from .errors import StoreError
 from .facts import CLASSES, SCOPES, Label, Named, NamedAddress, SourceFacts, SourceRow
 from .files import SOURCE_END, FileRow
 from .ledger import Ledger, bump, chunks, counter, rows
-from .plan import MAIN, clean
+from .plan import MAIN
 from .snapshot import Snapshot
 from .tables import addresses, counters, labels, sources
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 from dmarcview_reports import rows as report_rows
 from dmarcview_reports.model import Report, Stored, Taken
 
-from .archive import Place
+from .archive import Place, clean
 from .files import Filed
 from .ledger import chunks
 from .tables import items, reports
@@ -31,13 +31,6 @@ def shelf_of(auth: str, apart: str | None) -> str:
     if apart is not None:
         return APART
     return MAIN if auth in BELIEVED else DOUBT
-
-
-def clean(text: str) -> str:
-    """Text that both databases can hold: no NUL, no lone surrogate."""
-    if not text.isascii():
-        text = text.encode("utf-8", "replace").decode()
-    return text.replace("\x00", "\ufffd")
 
 
 def raw_hash(raw: bytes) -> str:
@@ -72,6 +65,7 @@ class Fresh:
     received: int
     apart: str | None
     body: bytes | None = None
+    duplicates: int = 0  # times more in this call
 
     @property
     def shelf(self) -> str:
@@ -188,6 +182,7 @@ def _place(out: Plan, fresh: Fresh, known: list[Known], ours: list[Fresh], call:
             return "duplicate"
     for f in ours:
         if f.report.content_hash == content:
+            f.duplicates += 1
             if believed and f.auth not in BELIEVED:
                 f.auth = fresh.auth
             return "duplicate"
