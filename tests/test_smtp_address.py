@@ -37,7 +37,8 @@ BAD = [
     '<"a@c.test>', "<a@[192.0.2.256]>", "<a@[192.0.2]>", "<a@[IPv6:zz]>", "<a@[x400:foo]>", "<a@[]>", "<a@[192.0.2.1>",
     "<a@192.0.2.1]>", "<@r.test:>", "<@r.test a@b.test>", "<@r.test;a@b.test>", "<a,b@c.test>", "<a;b@c.test>",
     "<a:b@c.test>", "<a\\b@c.test>", "<a@b,c>", "<a@b!c>", "<>", "<postmaster>", "<a@b.test\u2028>", "<a\u200b@b.test>",
-    "<a\u202e@b.test>", "<a@b\u3000c.test>", "<a\x85@b.test>", "<a\x7f@b.test>", "<a\udcff@b.test>",
+    "<a\u202e@b.test>", "<a@b\u3000c.test>", "<a@ｂ.test>",
+    "<a@exa\u0308mple.test>", "<a\x85@b.test>", "<a\x7f@b.test>", "<a\udcff@b.test>",
     f"<{'a' * 65}@b.test>", f"<a@{'b' * 64}.test>", f"<a@{'b.' * 130}test>", f"<{'ü' * 33}@b.test>",
 ]  # fmt: skip
 
@@ -71,6 +72,7 @@ def test_the_null_path_and_postmaster_pass_only_where_they_are_allowed() -> None
 
 def test_domains_compare_by_their_a_labels() -> None:
     assert read_address("a@EXÄMPLE.test").ascii_domain == read_address("a@xn--exmple-cua.TEST").ascii_domain
+    assert read_address("a@straße.test").ascii_domain != "strasse.test"
 
 
 @given(st.text(max_size=80))

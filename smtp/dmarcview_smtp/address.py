@@ -58,13 +58,11 @@ class Address(NamedTuple):
 
     @property
     def ascii_domain(self) -> str:
-        """The domain in lower case and A-labels, for comparison; as written when it has no A-label form."""
-        if self.domain.isascii():
-            return self.domain.lower()
-        try:
-            return self.domain.encode("idna").decode("ascii").lower()
-        except UnicodeError:
-            return self.domain.lower()
+        """The domain in lower case and A-labels (RFC 5890), for comparison. Letters are not mapped to others."""
+        return ".".join(
+            label if label.isascii() else "xn--" + label.encode("punycode").decode()
+            for label in self.domain.lower().split(".")
+        )
 
 
 def read_path(text: str, *, null: bool = False, bare_postmaster: bool = False) -> tuple[Address | None, str]:
@@ -137,8 +135,10 @@ def _checked(address: Address, written_local: str) -> Address:
         raise AddressError("the address is too long")
     if domain.startswith("["):
         _check_literal(domain[1:-1])
-    elif any(len(label.encode()) > LABEL_OCTETS for label in domain.split(".")):
+    elif any(len(label) > LABEL_OCTETS for label in address.ascii_domain.split(".")):
         raise AddressError("a label of the domain is too long")
+    elif not unicodedata.is_normalized("NFKC", domain.lower()):  # RFC 5891 section 4.2: no look-alike is mapped
+        raise AddressError("the domain holds characters that no domain has")
     if not (_clean(local) and _clean(domain)):
         raise AddressError("the address holds characters that no address has")
     return address
