@@ -183,14 +183,14 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("--config", metavar="FILE", help="settings file (./dmarcview.toml, /etc/dmarcview.toml)")
         one.add_argument("--data", metavar="DIR", help="data folder, before the one in the settings")
         one.add_argument("--json", action="store_true", help="print JSON for programs")
-        one.set_defaults(target=command.target)
+        one.set_defaults(function=command.target)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; argparse itself exits for --help, --version and wrong use."""
     args = parser().parse_args(argv)
-    module, _, function = args.target.partition(":")
+    module, _, function = args.function.partition(":")
     run = getattr(importlib.import_module(f"dmarcview.commands.{module}"), function)
     try:
         code: int = run(args)
