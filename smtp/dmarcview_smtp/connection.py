@@ -6,7 +6,6 @@ import asyncio
 import logging
 import math
 import secrets
-import ssl
 from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP
@@ -123,29 +122,37 @@ class Connection(SMTP):
     async def _handle_client(self) -> None:
         """The whole session; the task that the base class starts."""
         gate, key = self.site.gate, None
-        last = gate.enter()
+        refusal = gate.enter()
         try:
-            if last is not None:
-                raise Dismissed(last)
-            await self._identify()
-            key = client_key(self.client.address)
-            if refusal := gate.admit(key):
+            if refusal is None:
+                await self._identify()
+                key = client_key(self.client.address)
+                refusal = gate.admit(key)
+            if refusal is None:
+                await self._part(await self._serve(), wait=True)
+            else:
                 key = None
-                raise Dismissed(refusal)
-            await self._greet()
-            await self._converse()
-        except Dismissed as end:
-            last = end.reply
-        except (OSError, ssl.SSLError) as error:
+                await self._part(refusal, wait=False)
+        except OSError as error:  # while the address was not known
             log.info("%s: connection lost: %s", self.client.address, error)
-        except Exception:
-            last = self._own_fault()
+            await self._part(None, wait=False)
         finally:
             gate.leave()
             if key is not None:
                 gate.dismiss(key)
-        if self.transport is not None:
-            await self._part(last)
+
+    async def _serve(self) -> Reply | None:
+        """From the greeting to the end; our last reply, if the client is to hear one."""
+        try:
+            await self._greet()
+            await self._converse()
+        except Dismissed as end:
+            return end.reply
+        except OSError as error:
+            log.info("%s: connection lost: %s", self.client.address, error)
+        except Exception:
+            return self._own_fault()
+        return None
 
     async def _identify(self) -> None:
         """Learn the real address. A peer that is trusted to say it must say it."""
@@ -174,14 +181,14 @@ class Connection(SMTP):
                 return
         raise Dismissed(replies.TALKED_FIRST if self._inbox.buffer else None)
 
-    async def _part(self, last: Reply | None) -> None:
-        """Say the last word so that it is read: to close over unread input would reset the connection under it."""
+    async def _part(self, last: Reply | None, *, wait: bool) -> None:
+        """Say the last word, and wait a little so that it is read: closing over unread input would reset it away."""
         if last is not None:
             self._say(last)
         self._send()
         self._reset_timeout(None)
         transport = self._wire
-        if last is not None and transport is not None and not transport.is_closing():
+        if wait and last is not None and transport is not None and not transport.is_closing():
             if transport.can_write_eof():
                 transport.write_eof()
             try:
