@@ -17,7 +17,7 @@ def open(path_or_url: str | os.PathLike[str], *, read_only: bool = True) -> Stor
     """The store at a data folder or database URL: `.records() .daily() .sources() .reports()` give DataFrames."""
     from dmarcview.store import Store
 
-    return Store.open(path_or_url, read_only=read_only)
+    return Store.open(os.fspath(path_or_url), read_only=read_only)
 
 
 def parse(path_or_bytes: str | os.PathLike[str] | bytes, *, name: str | None = None) -> Reading:

@@ -38,7 +38,7 @@ def write_file(store: Store, filters: Filters, format: str, path: str) -> None:
     target = Path(path)
     fd, draft = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
-        with open(fd, "wb") as out:
+        with os.fdopen(fd, "wb") as out:
             write(store, filters, format, out)
             out.flush()
             os.fsync(out.fileno())

@@ -16,52 +16,15 @@ from typing import Any
 
 from dmarcview.organisation import organisational
 
-FIELDS = [
-    "xml_schema",
-    "org_name",
-    "org_email",
-    "org_extra_contact_info",
-    "report_id",
-    "begin_date",
-    "end_date",
-    "normalized_timespan",
-    "errors",
-    "domain",
-    "adkim",
-    "aspf",
-    "p",
-    "sp",
-    "np",
-    "pct",
-    "fo",
-    "testing",
-    "discovery_method",
-    "source_ip_address",
-    "source_country",
-    "source_reverse_dns",
-    "source_base_domain",
-    "source_name",
-    "source_type",
-    "source_asn",
-    "source_as_name",
-    "source_as_domain",
-    "count",
-    "spf_aligned",
-    "dkim_aligned",
-    "dmarc_aligned",
-    "disposition",
-    "policy_override_reasons",
-    "policy_override_comments",
-    "envelope_from",
-    "header_from",
-    "envelope_to",
-    "dkim_domains",
-    "dkim_selectors",
-    "dkim_results",
-    "spf_domains",
-    "spf_scopes",
-    "spf_results",
-]
+FIELDS = (
+    *("xml_schema", "org_name", "org_email", "org_extra_contact_info", "report_id", "begin_date", "end_date"),
+    *("normalized_timespan", "errors", "domain", "adkim", "aspf", "p", "sp", "np", "pct", "fo", "testing"),
+    *("discovery_method", "source_ip_address", "source_country", "source_reverse_dns", "source_base_domain"),
+    *("source_name", "source_type", "source_asn", "source_as_name", "source_as_domain", "count", "spf_aligned"),
+    *("dkim_aligned", "dmarc_aligned", "disposition", "policy_override_reasons", "policy_override_comments"),
+    *("envelope_from", "header_from", "envelope_to", "dkim_domains", "dkim_selectors", "dkim_results"),
+    *("spf_domains", "spf_scopes", "spf_results"),
+)
 DAY = timedelta(days=1)
 NAMESPACE = {"rfc9990": "urn:ietf:params:xml:ns:dmarc-2.0"}
 VERSION = {"draft": "draft"}  # every other schema says 1.0
@@ -183,7 +146,7 @@ def _interval(long: bool, begin: datetime, end: datetime) -> Tree:
 
 
 def shares(begin: datetime, end: datetime, count: int) -> list[tuple[datetime, datetime, int]]:
-    """Cut [begin, end) at midnights and share `count` by overlap; what rounding leaves goes to the largest remainders."""
+    """Cut [begin, end) at midnights, share `count` by overlap; what rounding leaves goes to the largest remainders."""
     days = []
     start = begin
     while start < end:

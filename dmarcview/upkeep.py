@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from dmarcview import config as configuration
@@ -58,7 +58,7 @@ class Late:
         self._waiting: list[tuple[float, int, Taken]] = []
         self._lock = threading.Lock()
 
-    def add(self, taken: list[Taken]) -> None:
+    def add(self, taken: Sequence[Taken]) -> None:
         """Remember these; called by the ingest."""
         self._put([(one, 0) for one in taken])
 

@@ -17,6 +17,7 @@ from dmarcview.terminal import facts, number, print_json, safe, share, table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dmarcview.config import Config
     from dmarcview.query import Filters
     from dmarcview.store import Store
 
@@ -58,8 +59,22 @@ def _asked(args: argparse.Namespace) -> Iterator[tuple[Store, Filters]]:
     """The store, read-only, and the filters."""
     found = settings(args)
     bounds = filters(args, unverified=found.trust.unverified)
+    catch_up(found)
     with open_store(found, read_only=True) as store:
         yield store, bounds
+
+
+def catch_up(config: Config) -> None:
+    """Find out who the sources are that came in since the last time, so that no answer calls them unknown in haste."""
+    from dmarcview.store import StoreError
+    from dmarcview.upkeep import classify
+
+    open_store(config, read_only=True).close()  # there must be one: a question makes no store
+    try:
+        with open_store(config) as store:
+            classify(store, config, int(time.time()))
+    except StoreError:  # we may only read it: whoever may write it does this
+        return
 
 
 def iso(value: Any) -> str | None:
@@ -216,7 +231,9 @@ def run_report(args: argparse.Namespace) -> int:
     """One report with its records; with --raw the input as it came."""
     from dmarcview import query
 
-    with open_store(settings(args), read_only=True) as store:
+    found = settings(args)
+    catch_up(found)
+    with open_store(found, read_only=True) as store:
         key = _key(store, args.id)
         if args.raw:
             kept = store.raw(key)

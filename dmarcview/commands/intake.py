@@ -16,19 +16,21 @@ from typing import TYPE_CHECKING, Any
 from dmarcview.cli import REFUSED, TAKEN
 from dmarcview.commands import open_store, settings
 from dmarcview.terminal import facts, is_tty, number, print_json, safe, table
+from dmarcview.upkeep import classify
 from dmarcview_reports import inputs, reading, unpack
 from dmarcview_reports.errors import Refused
 from dmarcview_reports.model import Origin, Reading, Refusal, Stored, Taken
 from dmarcview_reports.vocab import DROPS, WARNINGS
 
 if TYPE_CHECKING:
-    from dmarcview.config import Config
     from dmarcview.store import Store
     from dmarcview_reports.settings import Limits
 
 BATCH_RECORDS = 200_000  # records, inputs and bytes in memory before they are stored in one transaction
 BATCH_INPUTS = 2_000
 BATCH_BYTES = 64_000_000
+# With more sources than this, who they are is found out at the first question, or by an ingest that runs.
+CLASSIFIED_AT_ONCE = 5_000
 SHOWN = 20  # refusals listed for a person; --json has all
 
 
@@ -47,6 +49,7 @@ class Tally:
     apart: int = 0  # whole reports that were kept apart, such as those for a domain that is not watched
     warnings: Counter[str] = field(default_factory=Counter)
     refused: list[dict[str, str]] = field(default_factory=list)
+    sources: set[str] = field(default_factory=set)
 
     @property
     def dropped(self) -> int:
@@ -57,6 +60,7 @@ class Tally:
         """Count what reading alone knows."""
         for report in found.reports:
             self.warnings.update(report.warning_counts)
+            self.sources.update(report.records.source_ip)
         for refusal in found.refusals:
             entry = {"input": found.input, "code": refusal.code, "message": refusal.message}
             self.refused.append(entry | ({"where": refusal.where} if refusal.where else {}))
@@ -149,8 +153,8 @@ def run_import(args: argparse.Namespace) -> int:
                 _store(store, load, tally, keep_raw=not args.no_raw)
                 load = _Load()
         _store(store, load, tally, keep_raw=not args.no_raw)
-        if tally.reports:
-            _settle(store, found, now)
+        if tally.reports and len(tally.sources) <= CLASSIFIED_AT_ONCE:
+            classify(store, found, now)
     if args.json:
         print_json(tally.json())
     else:
@@ -163,13 +167,6 @@ def _store(store: Store, load: _Load, tally: Tally, *, keep_raw: bool) -> None:
         return
     for one, result in zip(load.taken, store.append_many(load.taken, keep_raw=keep_raw), strict=True):
         tally.stored(one.reading, result)
-
-
-def _settle(store: Store, config: Config, now: int) -> None:
-    """Say who the new sources are. A question can be asked before; it would call them unknown."""
-    from dmarcview.upkeep import classify
-
-    classify(store, config, now)
 
 
 @contextlib.contextmanager
