@@ -19,7 +19,7 @@ from .tables import sources
 
 SHELVES = ("main", "doubt")
 _TEXTS = ("domain", "source_ip", "source_class", "service", "service_type", "country", "as_name", "reverse_dns")
-_NUMBERS = ("asn", "first_seen", "last_seen")
+_NUMBERS = ("asn",)
 _KEYS = "day, domain, source_class, disposition, dkim_aligned, spf_aligned, forwarded"
 _CLASS = "coalesce(s.source_class, 'unknown')"
 MANY = 50  # so many changed domains are summed again by reading all
@@ -32,7 +32,7 @@ class Rollup:
         self.engine, self.lock = engine, engine.lock
         self._classes = -1  # counter `classes` of the sources table in memory
         self._files: dict[str, int] = {}  # path -> number in `rolled`
-        self._bounds: dict[str, FileRow] = {}  # path -> the file, for its first and last second
+        self._rows: dict[str, FileRow] = {}
         self._next = 0
         columns = ", ".join([*(f"{n} varchar" for n in _TEXTS), *(f"{n} bigint" for n in _NUMBERS)])
         engine.con.execute(f"create table sources ({columns})")
@@ -59,9 +59,7 @@ class Rollup:
             with self.engine.cursor() as cursor:
                 cursor.register("changed", changed)
                 cursor.execute(
-                    "create or replace temp table moved as select c.domain, "
-                    "least(c.first_seen, coalesce(s.first_seen, c.first_seen)) as first_seen, "
-                    "greatest(c.last_seen, coalesce(s.last_seen, c.last_seen)) as last_seen "
+                    "create or replace temp table moved as select c.domain, c.source_ip "
                     "from changed c left join sources s on c.domain = s.domain and c.source_ip = s.source_ip "
                     f"where c.source_class <> {_CLASS}"
                 )
@@ -76,22 +74,19 @@ class Rollup:
 
     def _again(self, cursor: Any) -> None:
         """Drop what the changed classes touch, and sum it anew."""
-        begin, end, *domains = cursor.execute(
-            "select min(first_seen), max(last_seen), count(distinct domain) from moved"
-        ).fetchall()[0]
-        if begin is None or not self._files:
+        if not self._files:
             return
-        if domains[0] > MANY:
-            listed = ""
-        else:
-            names = [r[0] for r in cursor.execute("select distinct domain from moved order by domain").fetchall()]
-            listed = ", ".join("'" + n.replace("'", "''") + "'" for n in names)
-        for path, number in list(self._files.items()):
-            bounds = self._bounds[path]
-            if bounds.begin <= end and bounds.end >= begin:
-                where = f"domain in ({listed})" if listed else "true"
-                cursor.execute(f"delete from rolled where file = {number} and {where}")
-                self._sum(cursor, bounds, number, f"where c.{where}" if listed else "")
+        names = [r[0] for r in cursor.execute("select distinct domain from moved order by domain").fetchall()]
+        listed = ", ".join("'" + n.replace("'", "''") + "'" for n in names)
+        some = f"domain in ({listed})" if len(names) <= MANY else "domain is not null"
+        for path, number in self._files.items() if names else ():
+            held = cursor.execute(
+                f"select 1 from {self.engine.scan([path], CUBE_END)} c semi join moved m "
+                f"on c.domain = m.domain and c.source_ip = m.source_ip where c.{some} limit 1"
+            ).fetchall()
+            if held:
+                cursor.execute(f"delete from rolled where file = {number} and {some}")
+                self._sum(cursor, self._rows[path], number, f"where c.{some}")
 
     def ready(self, ledger: Ledger, snapshot: Snapshot) -> None:
         """Bring the rollup up to the ledger's classes and to the files of this snapshot."""
@@ -108,7 +103,7 @@ class Rollup:
                         self._next += 1
                         self._sum(cursor, file, self._next, "")
                         self._files[path] = self._next
-            self._bounds = wanted
+            self._rows = wanted
 
     def _sum(self, cursor: Any, file: FileRow, number: int, where: str) -> None:
         cursor.execute(
