@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks import corpus
+from benchmarks import corpus, fuzz
 from dmarcview_reports import fast
 from dmarcview_reports.errors import Refused
 from dmarcview_reports.model import Report
@@ -216,3 +216,10 @@ def test_warnings_name_the_same_records() -> None:
     assert report.warning_counts["bad_count"] == len(range(1, len(parts), 7))
     assert report.warnings[0] == ("bad_count", "record 1")
     assert report.warnings[1] == ("bad_count", "record 8")
+
+
+def test_mutated_samples_hold_what_the_fuzzer_checks() -> None:
+    (target,) = (target for target in fuzz.targets() if target.name == "parse")
+    rng = random.Random(1)
+    ends = {target.check(fuzz.mutate(target.seeds, rng)) for _ in range(600)}
+    assert {"rows", "warnings", "not_a_report", "bad_date_range", "doctype"} <= ends

@@ -27,7 +27,7 @@ from .fast_skeleton import WHITE, Frame, Outline, Skeleton, Tight, outline
 from .model import Shape
 from .parse_reader import COUNT, ROW, SOURCE_IP, Damaged, Node, Rest, read_strict
 from .parse_record import Codes, Memo, Normaliser, in_order
-from .parse_rows import Builder, Rows, collector, too_many
+from .parse_rows import Builder, Rows, collector
 from .parse_source import Source
 
 BLOCK = 1 << 20
@@ -72,11 +72,7 @@ def read(source: Source, normal: Normaliser, learnt: Learnt) -> Rows | None:
     try:
         head, tail = reader.run(text, found.start(), blocks)
         rest = reader.frame(head, tail)
-    except (_Irregular, Damaged):
-        return None
-    except Refused as refused:
-        if refused.code == "too_many_records":
-            raise
+    except (_Irregular, Damaged, Refused):  # which refusal it is, the plain reader says
         return None
     return Rows(reader.builder, rest, source.codes)
 
@@ -197,7 +193,7 @@ class _Reader:
         pton, v4 = socket.inet_pton, socket.AF_INET
         room = self.normal.limits.records - builder.number
         if len(pieces) > room:
-            raise too_many(self.normal)
+            raise _Irregular
         if not self._remember:
             remembered = {}
         for piece in pieces:

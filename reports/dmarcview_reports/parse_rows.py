@@ -42,7 +42,10 @@ class Builder:
         """Count one more record; raises Refused when there are too many."""
         self.number += 1
         if self.number > self.normal.limits.records:
-            raise too_many(self.normal)
+            cap = self.normal.limits.records
+            raise Refused(
+                "too_many_records", f"The report has more than {cap} records; the limit is limits.records.", "records"
+            )
 
     def place(self, shape: Shape) -> int:
         """Index of a shape, equal ones once, in the order in which they came."""
@@ -72,14 +75,6 @@ class Rows:
         self.builder = builder
         self.rest = rest
         self.codes = codes
-
-
-def too_many(normal: Normaliser) -> Refused:
-    """The refusal of a report with too many records."""
-    cap = normal.limits.records
-    return Refused(
-        "too_many_records", f"The report has more than {cap} records; the limit is limits.records.", "records"
-    )
 
 
 def collector(normal: Normaliser, on_record: Callable[[Node, set[str]], None]) -> Collector:

@@ -1,0 +1,164 @@
+"""A mutation fuzzer: damages samples for a set time and checks what must hold of every input; prints any surprise.
+
+`python -m benchmarks.fuzz --seconds 60 [--seed N] [--only parse]`. Exit 1 and the input in hex on the first surprise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from benchmarks import corpus
+from dmarcview_reports import reading, rows
+from dmarcview_reports.errors import Refused
+from dmarcview_reports.model import Report
+from dmarcview_reports.parse import parse
+from dmarcview_reports.settings import Limits
+
+SAMPLES = Path(__file__).parent.parent / "reports" / "samples"
+NOW = 1_798_761_600  # 2027-01-01
+LIMITS = Limits()
+TIGHT = Limits(
+    dkim_results=1, spf_results=1, text_bytes=40, warnings=3, records=5, mail_bytes=100_000, xml_bytes=100_000
+)
+
+TOKENS = [
+    b"<", b">", b"&", b"</record>", b"<record>", b"<row>", b"<source_ip>", b"</source_ip>", b"<count>",
+    b"</count>", b"<!--", b"-->", b"<![CDATA[", b"]]>", b"<!DOCTYPE a>", b"<!ENTITY b 'c'>", b"<?xml version='1.0'?>",
+    b"&amp;", b"&#0;", b"&#xD800;", b"&#65;", b"\x00", b"\r", b"\xff", b"\xc3\xa9", b"\xed\xa0\x80", b"\xef\xbf\xbf",
+    b"x:", b"/", b"'", b'"', b"\xef\xbb\xbf", b"\r\n\r\n", b"--", b"=", b"\x1f\x8b", b"PK\x03\x04",
+]  # fmt: skip
+
+
+class Target(NamedTuple):
+    """Inputs to begin with, and a check that raises when something does not hold."""
+
+    name: str
+    seeds: Sequence[bytes]
+    check: Callable[[bytes], str]  # gives back how the input ended, for the count
+
+
+def check_parse(xml: bytes) -> str:
+    """`parse` raises nothing but Refused, both readers agree, and what was read can be written and read back."""
+    ends = []
+    for limits in (LIMITS, TIGHT):
+        fast, plain = _outcome(xml, limits, True), _outcome(xml, limits, False)
+        if fast != plain:
+            raise AssertionError(f"fast: {fast!r}\nplain: {plain!r}")
+        if isinstance(fast, Report):
+            if rows.decode(rows.encode(fast.records)) != fast.records:
+                raise AssertionError("the body does not come back")
+            orjson.dumps(rows.json_report(fast))
+            if len(fast.warnings) > limits.warnings or sum(fast.warning_counts.values()) < len(fast.warnings):
+                raise AssertionError("warnings are not counted")
+        ends.append(fast if isinstance(fast, str) else "rows" if not fast.warnings else "warnings")
+    return ends[0]
+
+
+def _outcome(xml: bytes, limits: Limits, fast: bool) -> Report | str:
+    try:
+        return parse(xml, limits, NOW, fast=fast)
+    except Refused as refused:
+        return refused.code
+
+
+def check_reading(raw: bytes) -> str:
+    """`read` ends in reports, others or a refusal, and none of them is a fault of ours."""
+    for limits in (TIGHT, LIMITS):
+        result = reading.read(raw, "fuzz", limits, NOW)
+        if not (result.reports or result.others or result.refusals):
+            raise AssertionError("the input vanished")
+        faults = [refusal.message for refusal in result.refusals if refusal.code == "fault"]
+        if faults:
+            raise AssertionError(faults[0])
+        orjson.dumps(reading.json_line(result))
+    return result.kind or result.refusals[0].code
+
+
+def targets() -> list[Target]:
+    """What is fuzzed, with the samples as seeds."""
+    xml = [_plain(path) for path in sorted((SAMPLES / "xml").glob("*.xml*"))]
+    xml += [corpus.report(n, distinct=distinct, seed=n) for n in (3, 8) for distinct in (True, False)]
+    packed = [
+        path.read_bytes()
+        for folder in ("mail", "archive")
+        for path in sorted((SAMPLES / folder).iterdir())
+        if path.suffix not in (".json", ".txt")
+    ]
+    return [
+        Target("parse", xml, check_parse),
+        Target("reading", [seed for seed in packed if len(seed) < 200_000] + xml[:10], check_reading),
+    ]
+
+
+def _plain(path: Path) -> bytes:
+    raw = path.read_bytes()
+    return gzip.decompress(raw) if path.suffix == ".gz" else raw
+
+
+def mutate(seeds: Sequence[bytes], rng: random.Random) -> bytes:
+    """A seed with some of its bytes changed, removed, repeated, or spliced with another seed."""
+    data = bytearray(rng.choice(seeds))
+    for _ in range(rng.choice((1, 1, 2, 3, 5, 10))):
+        at = rng.randrange(len(data) + 1)
+        end = min(len(data), at + int(rng.expovariate(0.05)) + 1)
+        match rng.randrange(6):
+            case 0:
+                data[at:end] = bytes(rng.randrange(256) for _ in range(rng.randint(1, 3)))
+            case 1:
+                del data[at:end]
+            case 2:
+                data[at:at] = rng.choice(TOKENS)
+            case 3:
+                other = rng.choice(seeds)
+                start = rng.randrange(len(other) + 1)
+                data[at:end] = other[start : start + rng.randint(1, 200)]
+            case 4:
+                data[at:at] = data[at:end] * rng.randint(1, 5)
+            case 5:
+                del data[at : len(data) if rng.random() < 0.2 else end]
+    return bytes(data)
+
+
+def fuzz(chosen: Sequence[Target], seconds: float, seed: int) -> int:
+    """Take the targets in turn until the time is up; the number of inputs, or -1 after a surprise."""
+    rng = random.Random(seed)
+    ends: dict[str, Counter[str]] = {target.name: Counter() for target in chosen}
+    deadline, number = time.monotonic() + seconds, 0
+    while time.monotonic() < deadline:
+        target = chosen[number % len(chosen)]
+        data = mutate(target.seeds, rng)
+        try:
+            ends[target.name][target.check(data)] += 1
+        except Exception as error:
+            print(f"{target.name}: {type(error).__name__}: {error}\n{data.hex()}")
+            return -1
+        number += 1
+    for name, counted in ends.items():
+        print(f"{name}: {sum(counted.values())} inputs: {dict(counted.most_common())}")
+    return number
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Fuzz for so many seconds; 1 after a surprise."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--seconds", type=float, default=60)
+    options.add_argument("--seed", type=int, default=None)
+    options.add_argument("--only", default="")
+    chosen = options.parse_args(arguments)
+    seed = chosen.seed if chosen.seed is not None else time.time_ns() % 2**32
+    print(f"seed {seed}")
+    wanted = [target for target in targets() if not chosen.only or target.name == chosen.only]
+    return 0 if fuzz(wanted, chosen.seconds, seed) > 0 else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
