@@ -140,7 +140,7 @@ def _file(name: str, limits: Limits) -> Iterator[Input]:
             yield _refused(name, "unreadable", "It is no file. Give a pipe as -, on stdin.")
             return
         size = status.st_size
-        with open(name, "rb", buffering=0) as file:
+        with open(name, "rb") as file:
             if size <= EAGER:
                 data = file.read(EAGER + 1)
                 if mbox.looks_like_mbox(data) and len(data) <= EAGER:
@@ -150,7 +150,7 @@ def _file(name: str, limits: Limits) -> Iterator[Input]:
                 return
             if mbox.looks_like_mbox(file.read(2048)):
                 file.seek(0)
-                yield from _mails(io.BufferedReader(file), name, limits, size)
+                yield from _mails(file, name, limits, size)
                 return
     except OSError as error:
         yield _refused(name, "unreadable", _why(error))
