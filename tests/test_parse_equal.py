@@ -144,13 +144,13 @@ LIMITS = [Limits(), Limits(dkim_results=1, spf_results=1, text_bytes=12, warning
 
 
 @pytest.mark.parametrize("limits", LIMITS, ids=["default limits", "tight limits"])
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(xml=documents())
 def test_generated_reports_read_the_same(limits: Limits, xml: bytes) -> None:
     assert outcome(xml, limits, fast=True) == outcome(xml, limits, fast=False)
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(xml=documents(), seed=st.integers(0, 2**32))
 def test_damaged_reports_read_the_same(xml: bytes, seed: int) -> None:
     rng = random.Random(seed)

@@ -194,8 +194,7 @@ class _Reader:
         room = self.normal.limits.records - builder.number
         if len(pieces) > room:
             raise _Irregular
-        if not self._remember:
-            remembered = {}
+        remember = self._remember
         for piece in pieces:
             address, _, rest = piece.partition(close_ip)
             middle, _, rest = rest.partition(close_count)
@@ -211,7 +210,7 @@ class _Reader:
                 self._interpret(rest)
                 builder.warn(codes)
                 continue
-            known = remembered.get(rest)
+            known = remembered.get(rest) if remember else None
             if known is None:
                 known = self._new(rest)
             addresses.append(address)

@@ -126,11 +126,11 @@ def _filled(value: list[Any], group: Callable[[int], Any]) -> list[Any]:
 class Skeleton:
     """The expression of an outline, and which group of it is which field."""
 
-    __slots__ = ("_dkim", "_evaluated", "_names", "_never", "_reasons", "_spf", "_structure", "match")
+    __slots__ = ("_dkim", "_evaluated", "_names", "_reasons", "_said", "_simple", "_spf", "_structure", "match")
 
     def __init__(self, drawn: Outline, node: Node, structure: Iterable[str]) -> None:
         """`node` and `structure` are what the plain reader made of `drawn.marked()`."""
-        self._never = never = len(drawn.literals)
+        never = len(drawn.literals)
 
         def groups(texts: Iterable[str | None]) -> tuple[int, ...]:
             found = [_MARKED.fullmatch(text) if text else None for text in texts]
@@ -145,6 +145,8 @@ class Skeleton:
         self._spf = [groups(entry) for entry in (auth[SPF] or ())] if auth else []
         lacking = (("missing_policy_evaluated", said), ("missing_auth_results", auth))
         self._structure = [*structure, *(code for code, part in lacking if part is None)]
+        self._simple = not self._structure and not self._reasons and self._evaluated is not None
+        self._said = self._evaluated or ()
         self.match = _expression(drawn, self._free)
 
     def _free(self, _number: int) -> str:
@@ -182,15 +184,13 @@ class Tight(Skeleton):
         group = match.group
         header_from, envelope_from, envelope_to = group(*self._names)
         if (
-            self._structure
-            or self._reasons
-            or not self._evaluated
+            not self._simple
             or header_from is None
             or len(self._dkim) > limits.dkim_results
             or len(self._spf) > limits.spf_results
         ):
             return super().shape(match, normal)
-        evaluated, codes = normal.evaluated[group(*self._evaluated)]
+        evaluated, codes = normal.evaluated[group(*self._said)]
         signed, sent = [], []
         for entry in self._dkim:
             domain, selector, said, human = group(*entry)
