@@ -7,7 +7,7 @@ import typing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmarcview import config
@@ -154,6 +154,7 @@ protocol = "lmtp"
     assert read(toml(found, changed=True)) == found
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_text_raises_anything_but_a_config_error(text: str) -> None:
     try:

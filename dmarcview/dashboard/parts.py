@@ -134,16 +134,23 @@ def twin(id: str) -> html.Div:
     )
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, caption: str = "", numeric: int = 99) -> html.Div:
-    """A plain table in a box of its own scroll; columns from `numeric` on are right-aligned."""
-    body = [
-        html.Tr([html.Td(cell, className="num" if i >= numeric else None) for i, cell in enumerate(row)])
-        for row in rows
-    ]
+def table(
+    heads: Sequence[str], rows: Sequence[Sequence[Any]], *, caption: str = "", numeric: int = 99, stacked: bool = False
+) -> html.Div:
+    """A plain table in a box of its own scroll; columns from `numeric` on are right-aligned.
+
+    A `stacked` one turns its rows into cards on a phone.
+    """
+
+    def cell(place: int, value: Any) -> html.Td:
+        css = "num" if place >= numeric else None
+        return html.Td(value, className=css, **attributes({"data-head": heads[place]} if stacked else {}))
+
+    body = [html.Tr([cell(i, value) for i, value in enumerate(row)]) for row in rows]
     head = html.Tr([html.Th(h, scope="col", className="num" if i >= numeric else None) for i, h in enumerate(heads)])
     parts: list[Any] = [html.Caption(caption, className="sr")] if caption else []
     return html.Div(
-        html.Table([*parts, html.Thead(head), html.Tbody(body)]),
+        html.Table([*parts, html.Thead(head), html.Tbody(body)], className="stacked" if stacked else None),
         className="table-box",
         tabIndex=0,
         role="region",

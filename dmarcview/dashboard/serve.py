@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ class Server:
         from waitress.server import create_server
 
         self.app = app
+        # a page asks for six things at once; that some of them wait a moment is no warning
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._server: Any = create_server(
             app.server,
             host=host,

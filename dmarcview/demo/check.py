@@ -155,7 +155,7 @@ def _deliver_extras(world: World, sent: list[Made]) -> int:
 def _intake(reports_sent: int, extra: int) -> dict[str, int | float]:
     return {
         "intake-received": reports_sent + extra,
-        "intake-reports": reports_sent + 1,
+        "intake-reports": reports_sent,  # the forged one is kept, but not counted
         "intake-refused-count": 1,
         "intake-duplicates": RESENT,
         "intake-conflicts": 0,

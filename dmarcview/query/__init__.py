@@ -1,5 +1,7 @@
 """Named questions to the store, answered as frames; read-only, and shared by pages, commands and notebooks."""
 
+from dmarcview.store.sums import OUTCOMES
+
 from .complete import Completeness, completeness
 from .filters import CLASSES, RESULTS, Filters
 from .intake import (
@@ -13,7 +15,6 @@ from .intake import (
     reports,
     summary,
 )
-from .sums import OUTCOMES
 from .traffic import SourceDetail, classes, daily, domains, records, reporters, source_detail, sources
 
 __all__ = [

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dmarcview.store.engine import Window, frame
+from dmarcview.store.sums import AGAIN, ALL_SUMS, BY_DISPOSITION, RATES, outcome
 from dmarcview_reports.schema import COLUMNS
 
-from .filters import SOURCE_CLASS, Asked, Filters, over_days, over_periods
-from .sums import BY_DISPOSITION, BY_OUTCOME, RATES, outcome
+from .filters import SOURCE_CLASS, Filters, over_days, over_periods
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,29 +31,24 @@ def _ask(store: Store, filters: Filters, sql: str, params: dict[str, Any]) -> pd
     return store.engine.frame(sql, params, window(store, filters))
 
 
-def _days(store: Store, filters: Filters, question: str) -> pd.DataFrame:
-    """A question over `t`, rows of days: from the rollup when it can tell, else from the cube."""
+def _days(store: Store, filters: Filters, keys: str, more: str, order: str) -> pd.DataFrame:
+    """All sums by `keys`: from the rollup when it can tell, else from the cube."""
     asked = over_days(filters)
-    if filters.submitter is None and filters.source_ip is None and filters.domains is None:
-        return _from_rollup(store, filters, asked, question)
+    if (filters.submitter, filters.source_ip, filters.domains, filters.result) == (None,) * 4:
+        at = window(store, filters)
+        where = asked.where.replace(SOURCE_CLASS, "source_class")
+        with store.rollup.lock:
+            store.rollup.ready(store.ledger, at.snapshot)
+            sql = (
+                f"with c as ({store.rollup.view(at)}) select {keys}, {AGAIN}{more} from c where {where} "
+                f"group by {keys} order by {order}"
+            )
+            return store.engine.frame(sql, asked.params, at)
     sql = (
         f"with t as (select c.*, {SOURCE_CLASS} as source_class, {outcome(SOURCE_CLASS)} as outcome "
-        f"from cube c {JOIN} where {asked.where}) {question}"
+        f"from cube c {JOIN} where {asked.where}) select {keys}, {ALL_SUMS}{more} from t group by {keys} order by {order}"
     )
     return _ask(store, filters, sql, asked.params)
-
-
-def _from_rollup(store: Store, filters: Filters, asked: Asked, question: str) -> pd.DataFrame:
-    at = window(store, filters)
-    where = asked.where.replace(SOURCE_CLASS, "source_class")
-    with store.rollup.lock:
-        store.rollup.ready(store.ledger, at.snapshot)
-        sql = (
-            f"with c as ({store.rollup.view(at)}), "
-            f"t as (select *, {outcome('source_class')} as outcome from c where {where}) "
-            f"{question}"
-        )
-        return store.engine.frame(sql, asked.params, at)
 
 
 def daily(store: Store, filters: Filters = Filters()) -> pd.DataFrame:  # noqa: B008 - frozen
@@ -65,8 +60,7 @@ def daily(store: Store, filters: Filters = Filters()) -> pd.DataFrame:  # noqa: 
     """
     import pandas as pd
 
-    sums = f"{RATES}, {BY_OUTCOME}, {BY_DISPOSITION}"
-    out = _days(store, filters, f"select day, {sums} from t group by day order by day")
+    out = _days(store, filters, "day", "", "day")
     if len(out) > 1:
         days = pd.date_range(out["day"].iloc[0], out["day"].iloc[-1], freq="D", unit="s")
         if len(days) != len(out):
@@ -80,15 +74,13 @@ def domains(store: Store, filters: Filters = Filters()) -> pd.DataFrame:  # noqa
     Columns: domain; messages, dmarc_pass, spf_aligned, dkim_aligned; the outcome classes of `daily`; none, quarantine,
     reject; first_day, last_day (datetime64[s]).
     """
-    sums = f"{RATES}, {BY_OUTCOME}, {BY_DISPOSITION}, min(day) as first_day, max(day) as last_day"
-    return _days(store, filters, f"select domain, {sums} from t group by domain order by messages desc, domain")
+    more = ", min(day) as first_day, max(day) as last_day"
+    return _days(store, filters, "domain", more, "messages desc, domain")
 
 
 def classes(store: Store, filters: Filters = Filters()) -> pd.DataFrame:  # noqa: B008 - frozen
     """One row a policy domain and source class: domain, source_class, then the sums of `domains`."""
-    sums = f"{RATES}, {BY_OUTCOME}, {BY_DISPOSITION}"
-    keys = "domain, source_class"
-    return _days(store, filters, f"select {keys}, {sums} from t group by {keys} order by {keys}")
+    return _days(store, filters, "domain, source_class", "", "domain, source_class")
 
 
 def reporters(store: Store, filters: Filters = Filters()) -> pd.DataFrame:  # noqa: B008 - frozen
@@ -116,7 +108,14 @@ def sources(store: Store, filters: Filters = Filters(), *, limit: int | None = 5
     """
     asked = over_days(filters)
     join = JOIN if asked.by_class else ""
-    top = "" if limit is None else f"limit {int(limit)}"
+    among = ""
+    if limit is not None:  # the sum alone first: the rest only for those that are shown
+        among = (
+            "semi join (select c.domain, c.source_ip, sum(messages) as n "
+            f"from cube c {join} where {asked.where} group by c.domain, c.source_ip "
+            f"order by n desc, c.domain, c.source_ip limit {int(limit)}) top "
+            "on c.domain = top.domain and c.source_ip = top.source_ip"
+        )
     sql = (
         f"with c as (select c.domain, c.source_ip, {RATES}, "
         "cast(coalesce(sum(messages) filter (where forwarded), 0) as bigint) as forwarded, "
@@ -124,8 +123,7 @@ def sources(store: Store, filters: Filters = Filters(), *, limit: int | None = 5
         "cast(coalesce(sum(messages) filter (where not coalesce(dkim_aligned or spf_aligned, false) and "
         "coalesce(disposition, 'none') not in ('quarantine', 'reject')), 0) as bigint) as delivered_fail, "
         "count(distinct submitter) as reporters, min(day) as first_day, max(day) as last_day "
-        f"from cube c {join} where {asked.where} group by c.domain, c.source_ip "
-        f"order by messages desc, c.domain, c.source_ip {top}) "
+        f"from (select * from cube c {among}) c {join} where {asked.where} group by c.domain, c.source_ip) "
         f"select c.*, {WHO} from c {JOIN} order by messages desc, c.domain, c.source_ip"
     )
     return _ask(store, filters, sql, asked.params)

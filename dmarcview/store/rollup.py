@@ -15,12 +15,12 @@ from .engine import Engine, Window
 from .files import CUBE_END, FileRow
 from .ledger import Ledger, counter
 from .snapshot import Snapshot
+from .sums import ALL_SUMS, SUMS, outcome
 from .tables import sources
 
 SHELVES = ("main", "doubt")
 _TEXTS = ("domain", "source_ip", "source_class", "service", "service_type", "country", "as_name", "reverse_dns")
 _NUMBERS = ("asn",)
-_KEYS = "day, domain, source_class, disposition, dkim_aligned, spf_aligned, forwarded"
 _CLASS = "coalesce(s.source_class, 'unknown')"
 MANY = 50  # so many changed domains are summed again by reading all
 
@@ -37,8 +37,9 @@ class Rollup:
         columns = ", ".join([*(f"{n} varchar" for n in _TEXTS), *(f"{n} bigint" for n in _NUMBERS)])
         engine.con.execute(f"create table sources ({columns})")
         engine.con.execute(
-            "create table rolled (file integer, day date, domain varchar, source_class varchar, disposition varchar, "
-            "dkim_aligned boolean, spf_aligned boolean, forwarded boolean, messages bigint)"
+            "create table rolled (file integer, day date, domain varchar, source_class varchar, "
+            + ", ".join(f"{n} bigint" for n in SUMS)
+            + ")"
         )
 
     def ready_sources(self, ledger: Ledger) -> None:
@@ -106,21 +107,26 @@ class Rollup:
             self._rows = wanted
 
     def _sum(self, cursor: Any, file: FileRow, number: int, where: str) -> None:
-        cursor.execute(
-            f"insert into rolled select {number}, day, c.domain, {_CLASS}, disposition, dkim_aligned, spf_aligned, "
-            f"forwarded, cast(sum(messages) as bigint) from {self.engine.scan([file.path], CUBE_END)} c "
-            f"left join sources s on c.domain = s.domain and c.source_ip = s.source_ip {where} group by all"
-        )
+        source = self.engine.scan([file.path], CUBE_END)
+        cursor.execute(f"insert into rolled by name select {number} as file, * from ({_summed(source, where)})")
 
     def view(self, window: Window) -> str:
-        """SQL of the rollup for a window: its files' sums, and its pending rows summed at once."""
+        """SQL of the rollup for a window: its files' sums, and its pending rows summed at once.
+
+        Columns: day, domain, source_class and one of each name of `sums.SUMS`.
+        """
         numbers = [self._files[f.path] for f in window.snapshot.chosen(window.shelves, window.begin, window.end)]
-        pending = (
-            f"select day, c.domain, {_CLASS} as source_class, disposition, dkim_aligned, spf_aligned, forwarded, "
-            "messages from pending_cube c left join sources s on c.domain = s.domain and c.source_ip = s.source_ip"
-        )
+        pending = _summed("pending_cube", "")
         if not numbers:
             return pending
-        return (
-            f"select {_KEYS}, messages from rolled where file in ({', '.join(map(str, numbers))}) union all {pending}"
-        )
+        listed = ", ".join(map(str, numbers))
+        return f"select * exclude (file) from rolled where file in ({listed}) union all by name ({pending})"
+
+
+def _summed(source: str, where: str) -> str:
+    """SQL of sums by day, domain and class over rows of a cube."""
+    return (
+        f"with t as (select c.*, {_CLASS} as source_class, {outcome(_CLASS)} as outcome from {source} c "
+        f"left join sources s on c.domain = s.domain and c.source_ip = s.source_ip {where}) "
+        f"select day, domain, source_class, {ALL_SUMS} from t group by day, domain, source_class"
+    )

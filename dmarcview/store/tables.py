@@ -113,7 +113,8 @@ reports = Table(
     UniqueConstraint("identity", "content_hash"),
     Index("reports_item", "item_id"),
     Index("reports_end", "shelf", "end", "begin", "domain", "submitter", "records", "messages"),
-    Index("reports_domain", "domain", "end"),
+    Index("reports_domain", "domain", "shelf", "end", "begin", "records"),
+    Index("reports_apart", "shelf", "apart", "received"),
     Index("reports_version", "version"),
     Index("reports_moved", "id", sqlite_where=text("moved"), postgresql_where=text("moved")),
 )

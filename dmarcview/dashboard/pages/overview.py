@@ -112,7 +112,7 @@ def domain_table(domains: pd.DataFrame, link: Callable[[str], str]) -> Any:
     more = f"{len(domains) - MOST_DOMAINS} more domains; choose one above." if len(domains) > MOST_DOMAINS else ""
     return html.Div(
         [
-            parts.table(heads, rows, caption="Domains, most messages first", numeric=2),
+            parts.table(heads, rows, caption="Domains, most messages first", numeric=2, stacked=True),
             html.P(more, className="muted small"),
         ]
     )
