@@ -90,6 +90,7 @@ TABLE = [
     ("SPF record loops", MAIL, origin(), dns(example__net=[b"v=spf1 include:example.net -all"]), "fail"),
     ("SPF record is nonsense", MAIL, origin(), dns(example__net=[b"v=spf1 \xff ip4:%{x} -all"]), "fail"),
     ("two DMARC records", MAIL, origin(IN), dns(_dmarc__example__net=[b"v=DMARC1; p=none"] * 2), "none"),
+    ("From without end", MAIL.replace(b"<noreply@", b'"' + b'\\"' * 3000 + b" <noreply@"), origin(IN), dns(), "none"),
     ("no client address", MAIL, origin(""), dns(), "fail"),
 ]
 

@@ -28,7 +28,9 @@ _BOUNDARY = re.compile(rb""";\s*boundary\s*=\s*(?:"((?:[^"\\]|\\.)*+)"|([^;\s"]+
 _REPORT_TYPE = re.compile(rb""";\s*report-type\s*=\s*"?([^";\s]+)""", re.I)
 _NAME = re.compile(rb""";\s*(?:file)?name\s*=\s*(?:"((?:[^"\\]|\\.)*+)"|([^;\s"]+))""", re.I | re.S)
 _AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*(?:\r?\n|\r|\Z)")
-_GUESS = re.compile(rb"(?:\A|\n)--([^\s][^\r\n]{0,198}?)[ \t]*\r?\n[!-9;-~]+:")  # a line --x that a header follows
+_GUESS = re.compile(
+    rb"(?:\A|\n)--([^\s][^\r\n]{0,198}?)[ \t]{0,20}\r?\n[!-9;-~]{1,60}:"
+)  # a line --x that a header follows
 _NOT_BASE64 = bytes(b for b in range(256) if not (chr(b).isalnum() and b < 128) and b not in b"+/=")
 _DOMAIN = re.compile(rb"@[ \t]*([A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?)")
 _COMMENT = re.compile(rb"\([^()]*\)|\"(?:[^\"\\]|\\.)*+\"", re.S)
@@ -58,6 +60,9 @@ class Mail(NamedTuple):
 def looks_like_mail(data: bytes) -> bool:
     """Does it begin with a header field, and is there one in the header that every mail has?"""
     start = _start(data)
+    first = _FIRST_NAME.match(data, start)
+    if first and first[1].lower() in _USUAL:
+        return True
     header = data[start : start + 65_536]
     found = _HEADERS.match(header)
     assert found is not None
@@ -67,10 +72,11 @@ def looks_like_mail(data: bytes) -> bool:
     return any(b"\n" + name in names for name in _USUAL)
 
 
-_USUAL = (
+_FIRST_NAME = re.compile(rb"([!-9;-~]{1,40}:)")
+_USUAL = frozenset({
     b"from:", b"received:", b"content-type:", b"mime-version:", b"subject:", b"date:", b"return-path:",
     b"delivered-to:", b"to:", b"message-id:",
-)  # fmt: skip
+})  # fmt: skip
 
 
 def _start(data: bytes) -> int:

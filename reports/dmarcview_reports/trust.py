@@ -16,6 +16,8 @@ from .model import Origin, Verdict
 from .trust_dkim import Signature, signatures
 from .trust_dns import LOOKUPS, SECONDS, DnsFailure, Metered, Resolver
 
+FROM_BYTES = 4096  # longest From that is judged
+
 _FROM_FIELDS = re.compile(rb"^from[ \t]*:", re.I | re.M)
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.S)
 _COMMENT = re.compile(rb"\((?:[^()\\]|\\.)*+\)", re.S)
@@ -112,7 +114,10 @@ def author_domain(raw: bytes) -> str:
     count = len(_FROM_FIELDS.findall(header))
     if count != 1:
         raise ValueError("there is no From field" if not count else "there are several From fields")
-    value = _QUOTED.sub(b"", field(header, b"from")[:65_536])
+    value = field(header, b"from")
+    if len(value) > FROM_BYTES:
+        raise ValueError("the From field is too long")
+    value = _QUOTED.sub(b"", value)
     for _ in range(10):  # comments within comments
         value, found = _COMMENT.subn(b"", value)
         if not found:

@@ -43,17 +43,16 @@ class DnsResolver:
 
     def ask(self, kind: str, name: str) -> Sequence[Any]:
         import dns.exception
+        import dns.name
         import dns.resolver
 
         try:
             answer = self._resolver.resolve(f"{name}.", kind, search=False)
         except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
             return ()
-        except (dns.exception.DNSException, OSError, ValueError, UnicodeError) as error:
-            if isinstance(error, (dns.exception.SyntaxError, ValueError, UnicodeError)) or "LabelTooLong" in repr(
-                error
-            ):
-                return ()  # a name that cannot be written in DNS is not there
+        except (dns.exception.SyntaxError, dns.name.LabelTooLong, dns.name.NameTooLong, UnicodeError):
+            return ()  # a name that cannot be written in DNS is not there
+        except (dns.exception.DNSException, OSError, ValueError) as error:
             raise DnsFailure(f"{name}: {type(error).__name__}") from error
         return [_value(kind, item) for item in answer]
 

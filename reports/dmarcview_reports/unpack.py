@@ -274,10 +274,6 @@ class _Walk:
         content = found.content
         if not content.strip():
             return
-        label = ""
-        if part.number:
-            name = mime.file_name(part)
-            label = f"part {part.number} {name}" if name else f"part {part.number}"
         kind = kind_of(content)
         if part.type in ("message/rfc822", "message/global") and kind in ("unknown", "xml", "mbox"):
             kind = "mail"
@@ -286,6 +282,11 @@ class _Walk:
         cautions = found.cautions
         if kind == "unknown":
             content, kind, cautions = _second_look(raw, part, content)
+        label = ""
+        if part.number:
+            dull = kind == "unknown" and part.type.startswith("text/")
+            name = "" if dull else mime.file_name(part)
+            label = f"part {part.number} {name}" if name else f"part {part.number}"
         yield from self.content(content, place.inside(label, part.cautions + cautions), kind)
 
 
