@@ -129,7 +129,11 @@ def answer(sample: Sample) -> dict[str, Any]:
     key = hashlib.blake2b((identity + content).encode(), digest_size=12).hexdigest()
     records = [copy.deepcopy(EXPECTED_RECORD) | record for record in sample.records]
     warnings = [{"code": code, "where": where} for code, where in sample.warnings]
-    return {"kind": "aggregate", "reports": [{"report_key": key, **report, "records": records, "warnings": warnings}], "refused": None}
+    return {
+        "kind": "aggregate",
+        "reports": [{"report_key": key, **report, "records": records, "warnings": warnings}],
+        "refused": None,
+    }
 
 
 def one(code: str, where: str = "record 1") -> tuple[tuple[str, str], ...]:
@@ -295,7 +299,9 @@ def write() -> None:
             (HERE / f"{sample.name}.xml.gz").write_bytes(gzip.compress(sample.content, mtime=0))
         else:
             (HERE / f"{sample.name}.xml").write_bytes(sample.content)
-        (HERE / f"{sample.name}.json").write_text(json.dumps(answer(sample), indent=1, ensure_ascii=False) + "\n", "utf-8")
+        (HERE / f"{sample.name}.json").write_text(
+            json.dumps(answer(sample), indent=1, ensure_ascii=False) + "\n", "utf-8"
+        )
         (HERE / f"{sample.name}.txt").write_text(sample.why + "\n", "utf-8")
 
 
