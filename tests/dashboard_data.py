@@ -16,7 +16,7 @@ from dmarcview_reports.reading import read
 from dmarcview_reports.settings import Limits
 
 TODAY = date(2026, 11, 22)
-HOSTILE_NAME = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>\u202egnitropeR'
+HOSTILE_NAME = '\u202e<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
 HOSTILE_FORMULA = "=HYPERLINK(evil)"
 
 

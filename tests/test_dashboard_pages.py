@@ -1,0 +1,359 @@
+"""The dashboard's pure side: URL, text, figures and pages on empty, single, hostile and large frames."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import plotly
+import pytest
+from dashboard_data import HOSTILE_NAME, TODAY, fill
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dmarcview.dashboard import figures, freshness, guard, parts, shell, text, theme, url, verdict
+from dmarcview.dashboard.frames import Frames
+from dmarcview.dashboard.pages import intake, overview, report, reports, sources
+from dmarcview.dashboard.papers import Papers
+
+COUNTS = [*(o.key for o in theme.OUTCOMES), "messages", "dmarc_pass", "dkim_aligned", "spf_aligned"]
+DAYS = st.dates(date(2015, 1, 1), date(2099, 1, 1))
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Frames]:
+    with fill(tmp_path_factory.mktemp("pages"), hostile=True, days=50) as store:
+        yield Frames(store)
+
+
+def drawn(component: Any) -> str:
+    """What Dash sends to the browser."""
+    return json.dumps(component, cls=plotly.utils.PlotlyJSONEncoder)
+
+
+def daily(days: int, count: int = 10, open_days: int = 0) -> pd.DataFrame:
+    frame = pd.DataFrame({"day": pd.date_range("2026-01-01", periods=days, freq="D", unit="s")})
+    for name in COUNTS:
+        frame[name] = count
+    frame["messages"] = count * len(theme.OUTCOMES)
+    frame["complete"] = [i < days - open_days for i in range(days)]
+    return frame
+
+
+# URL
+
+
+@given(
+    st.builds(
+        url.View,
+        domain=st.none() | st.sampled_from(["example.org", "xn--bcher-kva.example", "a&b=c#d%2f.example"]),
+        days=st.integers(1, url.MAX_DAYS),
+        source_class=st.none() | st.sampled_from(sorted(url.CLASSES)),
+        result=st.none() | st.sampled_from(sorted(url.RESULTS)),
+        unit=st.sampled_from(url.UNITS),
+        source=st.none() | st.sampled_from([("example.org", "192.0.2.1"), ("a.example", "2001:db8::1")]),
+    )
+)
+def test_every_view_survives_its_own_link(view: url.View) -> None:
+    assert url.parse(url.write(view)) == view
+
+
+@given(DAYS, st.integers(0, url.MAX_DAYS - 1))
+def test_a_window_of_own_dates_survives_its_link(since: date, span: int) -> None:
+    view = url.View(since=since, until=min(since + timedelta(days=span), date(2099, 12, 31)))
+    assert url.parse(url.write(view)) == view
+
+
+@given(st.text(max_size=200))
+def test_no_query_string_breaks_the_parser(search: str) -> None:
+    view = url.parse(search)
+    assert 1 <= view.days <= url.MAX_DAYS
+    assert url.parse(url.write(view)) == view
+
+
+def test_a_window_that_is_backwards_or_endless_is_put_right() -> None:
+    view = url.parse("?from=2026-02-01&to=2026-01-01")
+    assert (view.since, view.until) == (date(2026, 1, 1), date(2026, 2, 1))
+    long = url.parse("?from=2001-01-01&to=2026-01-01")
+    assert long.since is not None
+    assert long.until is not None
+    assert (long.until - long.since).days == url.MAX_DAYS - 1
+    assert url.parse("?days=0").days == 1
+    assert url.parse("?days=99999").days == url.MAX_DAYS
+    assert url.parse("?class=admin&result=maybe&unit=furlong") == url.View()
+
+
+def test_controls_and_links_agree() -> None:
+    view = url.View("example.org", 90, source_class="own", result="fail")
+    values = shell.controls(view, TODAY)
+    assert shell.chosen(url.View(days=90), "filter-domain", values) == view
+    dated = shell.chosen(view, "filter-dates", ("*", "range", ["2026-01-01", "2026-01-31"], "*", "*"))
+    assert dated == url.View(since=date(2026, 1, 1), until=date(2026, 1, 31))
+
+
+# text
+
+
+@given(st.text(max_size=300))
+def test_shown_text_is_short_and_hides_nothing(raw: str) -> None:
+    shown = text.show(raw)
+    assert len(shown) <= text.CAP + 1
+    assert not any(c in shown for c in "\u202e\u202d\u2066\u200b\x00\x1b\n\r")
+
+
+def test_hidden_characters_become_visible() -> None:
+    assert text.show("pay\u202epal") == "pay[U+202E]pal"
+    assert text.show("a" + "\u0301" * 50) == "a" + "\u0301" * 3
+    assert text.show(None) == text.show(float("nan")) == ""
+    assert text.document("<a>\x1b[31m\n</a>") == "<a>[U+001B][31m\n</a>"
+
+
+def test_formulas_are_defused_in_csv_and_numbers_stay_numbers() -> None:
+    for formula in ("=1+1", "+1", "-1+cmd", "@SUM(A1)", "\t=1", "  =1"):
+        assert text.csv_cell(formula).startswith("'")
+    assert text.csv_cell(-5) == -5
+    assert text.csv_cell("example.org") == "example.org"
+
+
+def test_a_share_is_never_rounded_to_all_or_nothing() -> None:
+    assert text.share(99_999, 100_000) == ">99.9%"
+    assert text.share(1, 100_000) == "<0.1%"
+    assert text.share(100, 100) == "100%"
+    assert text.share(0, 100) == "0%"
+    assert text.share(0, 0) == "–"
+
+
+# figures
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("days", [0, 1, 30, 1100])
+def test_figures_are_drawn_for_any_number_of_days(days: int, scheme: str) -> None:
+    frame = daily(days, open_days=1 if days > 1 else 0)
+    for figure in (
+        figures.outcomes(frame, "count", scheme),
+        figures.outcomes(frame, "share", scheme),
+        figures.rates(frame, scheme),
+        figures.trend(frame, scheme),
+    ):
+        plotly.graph_objects.Figure(figure)  # Plotly's own check of every attribute
+        assert bool(figure["data"]) == (days > 0)
+
+
+def test_open_days_are_hatched_and_left_out_of_rates() -> None:
+    frame = daily(5, open_days=2)
+    rates = figures.rates(frame, "light")
+    assert rates["data"][0]["y"][-2:] == [None, None]
+    assert rates["data"][0]["y"][0] == pytest.approx(100 / len(theme.OUTCOMES), abs=0.01)
+    hatched = figures.outcomes(frame, "share", "light")["data"][-1]
+    assert hatched["x"] == ["2026-01-04", "2026-01-05"]
+    assert hatched["marker"]["pattern"]["shape"] == "/"
+
+
+def test_days_without_mail_divide_nothing_by_zero() -> None:
+    frame = daily(3, count=0)
+    assert figures.outcomes(frame, "share", "light")["data"][0]["y"] == [None, None, None]
+    assert figures.rates(frame, "light")["data"][0]["y"] == [None, None, None]
+
+
+def test_text_is_readable_in_both_schemes() -> None:
+    def light(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+    def contrast(one: str, other: str) -> float:
+        high, low = sorted((light(one), light(other)), reverse=True)
+        return (high + 0.05) / (low + 0.05)
+
+    for scheme in theme.SCHEMES.values():
+        assert contrast(scheme.text, scheme.surface) >= 7
+        assert contrast(scheme.muted, scheme.surface) >= 4.5
+
+
+# completeness
+
+
+def test_a_late_reporter_keeps_its_day_open_and_a_silent_one_is_named() -> None:
+    days = pd.date_range("2026-10-01", "2026-11-21", freq="D", unit="s")
+    rows = [(d, "big.example", 900) for d in days[:-1]] + [(d, "small.example", 100) for d in days[:-5]]
+    strip, arrived = freshness.strip(pd.DataFrame(rows, columns=["day", "submitter", "messages"]), TODAY)
+    assert len(strip) == freshness.STRIP_DAYS
+    newest = strip.iloc[-1]
+    assert not newest["complete"]
+    assert newest["share"] == 0
+    assert strip.iloc[-3]["share"] == pytest.approx(0.9)
+    assert freshness.last_complete(strip, date(2026, 11, 20), TODAY) == date(2026, 11, 16)
+    items = verdict.attention(pd.DataFrame(), arrived, {})
+    assert [i.title for i in items] == ["small.example stopped reporting"]
+
+
+def test_an_old_collection_ends_on_its_newest_day() -> None:
+    strip, _ = freshness.strip(pd.DataFrame(columns=["day", "submitter", "messages"]), TODAY)
+    assert freshness.last_complete(strip, date(2019, 5, 4), TODAY) == date(2019, 5, 4)
+    assert freshness.last_complete(strip, None, TODAY) == TODAY - timedelta(days=1)
+
+
+# pages
+
+
+def test_the_verdict_says_good_watch_bad_and_nothing() -> None:
+    def level(own_pass: int, own_fail: int, delivered: int = 0) -> str:
+        messages = own_pass + own_fail + delivered
+        now = verdict.Totals(30, messages, own_pass, own_fail, unknown_delivered=delivered)
+        return verdict.judge(now, "in the 30 days to 20 Nov").level
+
+    assert level(1000, 1) == "good"
+    assert level(970, 30) == "watch"
+    assert level(900, 100) == "bad"
+    assert level(1000, 0, delivered=500) == "watch"
+    assert level(0, 0) == "none"
+
+
+def test_every_page_is_built_on_an_empty_store(tmp_path: Path) -> None:
+    from dmarcview.store import Store
+
+    with Store.open(tmp_path) as store:
+        empty, view = Frames(store), url.View()
+        papers = Papers(empty)
+        assert not empty.any_report()
+        assert "record-to-publish" in drawn(overview.no_data(("example.org",), "dmarc@example.org"))
+        assert verdict.attention(empty.sources(view), empty.freshness(view)[1], {}) == []
+        for frame in (empty.daily_shown(view), empty.own_daily(view)):
+            drawn([overview.outcome_table(frame), overview.rate_table(frame), figures.rates(frame, "dark")])
+        drawn(overview.tiles(verdict.totals(empty.daily(view)), verdict.Totals()))
+        assert sources.rows(empty.sources(view), lambda d, i: d + i) == []
+        assert reports.rows(papers.reports(view), str) == []
+        assert papers.report("0" * 24) is None
+        assert "Nothing has come in yet" in intake.words(papers.intake(view))
+        assert "refused-none" in drawn(intake.refused(papers.refused(view), {}))
+        for page in (overview, sources, reports, intake):
+            assert drawn(page.layout()).count('"type": "H1"') == 1
+
+
+def test_the_numbers_of_the_overview_are_those_of_the_store(frames: Frames) -> None:
+    from dmarcview import query
+
+    view = url.View()
+    since, until = view.window(frames.last_complete())
+    assert (until - since).days == 29
+    assert until == TODAY - timedelta(days=2)  # yesterday's reports are not all in
+    now = verdict.totals(frames.daily(view))
+    asked = query.Filters(since=since, until=until + timedelta(days=1))
+    stored = query.summary(frames.store, asked)
+    assert now.messages == stored["messages"]
+    tiles = drawn(overview.tiles(now, verdict.totals(frames.daily_before(view))))
+    assert f'"data-value": "{now.own_fail}"' in tiles
+    shown = frames.daily_shown(view)
+    assert shown["day"].iloc[-1].date() == TODAY - timedelta(days=1)
+    assert not shown["complete"].iloc[-1]
+    assert int(shown["messages"].iloc[:-1].sum()) == now.messages
+
+
+def test_filters_narrow_every_frame(frames: Frames) -> None:
+    one = url.View(domain="example.net")
+    assert set(frames.sources(one)["domain"]) == {"example.net"}
+    assert set(Papers(frames).reports(one)["domain"]) == {"example.net"}
+    own = verdict.totals(frames.daily(url.View(source_class="own")))
+    every = verdict.totals(frames.daily(url.View()))
+    assert 0 < own.messages < every.messages
+    assert own.unknown == 0
+    failing = frames.sources(url.View(result="fail"))
+    assert int(failing["dmarc_pass"].sum()) == 0
+
+
+def test_failing_sources_come_first_with_a_cause_and_an_action(frames: Frames) -> None:
+    view = url.View()
+    items = verdict.attention(frames.sources(view), frames.freshness(view)[1], frames.policies())
+    assert 3 <= len(items) <= verdict.MOST_ITEMS
+    assert items[0].source == ("example.com", "192.0.2.10")
+    assert all(item.cause and item.action for item in items)
+    assert any("smallbox.example stopped reporting" in item.title for item in items)
+    assert any("posing as example.net" in item.title for item in items)
+
+
+def test_frames_are_asked_once_a_version_and_refreshed_after_a_label(frames: Frames) -> None:
+    view = url.View()
+    first = frames.sources(view)
+    assert frames.sources(view) is first
+    frames.put_label("example.net", "203.0.113.90", "own", "a test")
+    second = frames.sources(view)
+    assert second is not first
+    row = second[second["source_ip"] == "203.0.113.90"].iloc[0]
+    assert row["source_class"] == "own"
+    seen = frames.source(view, "example.net", "203.0.113.90")
+    assert seen.label is not None
+    assert seen.label["author"] == "a test"
+    frames.forget_label("example.net", "203.0.113.90")
+    assert frames.label("example.net", "203.0.113.90") is None
+
+
+def test_hostile_names_are_capped_and_visible_on_every_page(frames: Frames) -> None:
+    view = url.View()
+    papers = Papers(frames)
+    listed = papers.reports(view)
+    key = str(listed.loc[listed["submitter"] == "evil.example", "report_key"].iloc[0])
+    found = papers.report(key)
+    assert found is not None
+    xml = papers.xml(key)
+    assert xml is not None
+    everything = drawn(
+        [
+            reports.rows(listed, str),
+            reports.cards(listed, str),
+            report.body(found[0], found[1], "/raw"),
+            report.raw(xml.decode()),
+            sources.rows(frames.sources(view), lambda d, i: d),
+            intake.refused(papers.refused(view), {}),
+        ]
+    )
+    assert "\\u202e" not in everything
+    assert "[U+202E]" in everything
+    assert "dangerously" not in everything.lower()
+    assert text.chart(HOSTILE_NAME).count("<") == 0
+
+
+def test_a_forged_report_is_shown_and_does_not_count(frames: Frames) -> None:
+    listed = Papers(frames).reports(url.View())
+    forged = listed[listed["submitter"] == "stranger.example"].iloc[0]
+    assert reports.standing(forged.to_dict())[0] == "! Unverified"
+    assert "203.0.113.250" not in set(frames.sources(url.View())["source_ip"])
+
+
+def test_the_raw_xml_is_the_bytes_that_came(frames: Frames) -> None:
+    papers = Papers(frames)
+    key = str(papers.reports(url.View())["report_key"].iloc[-1])
+    xml = papers.xml(key)
+    assert xml is not None
+    assert xml.startswith(b"<?xml")
+    assert papers.xml("f" * 24) is None
+
+
+def test_a_table_of_a_thousand_sources_is_cut_and_says_so(frames: Frames) -> None:
+    one = frames.sources(url.View()).head(1)
+    many = pd.concat([one.assign(source_ip=f"192.0.2.{i}") for i in range(2_500)], ignore_index=True)
+    assert len(sources.rows(many, lambda d, i: d)) == sources.MOST_ROWS
+    assert len(sources.cards(many, lambda d, i: d)) == sources.MOST_CARDS + 1
+    assert "largest are shown" in sources.words(many)
+
+
+# guard
+
+
+def test_only_loopback_addresses_and_named_hosts_are_served() -> None:
+    names = frozenset({"dmarc.example.org"})
+    for host in ("127.0.0.1:8080", "localhost", "[::1]:8080", "dmarc.example.org", "DMARC.example.org:443"):
+        assert guard.allowed_host(host, names)
+    for host in ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example:8080", "", "[::1"):
+        assert not guard.allowed_host(host, names)
+
+
+@settings(max_examples=50)
+@given(st.floats(0, 1e9), st.floats(0, 1e9))
+def test_bars_and_changes_take_any_count(part: float, whole: float) -> None:
+    drawn(parts.pass_bar("DMARC", min(part, whole), whole))
+    drawn(overview._change(round(part), round(whole), 1, "up").component())  # type: ignore[union-attr]
