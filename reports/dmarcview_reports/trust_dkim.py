@@ -124,7 +124,8 @@ class _Verifier(dkim.DKIM):  # type: ignore[misc]
 
     def _body(self, canonical: bytes) -> bytes:
         if canonical not in self._bodies:
-            self._bodies[canonical] = relaxed_body(self._plain) if canonical == b"relaxed" else simple_body(self._plain)
+            canonicalise = relaxed_body if canonical == b"relaxed" else simple_body
+            self._bodies = {canonical: canonicalise(self._plain)}  # one at a time: a body may be large
         return self._bodies[canonical]
 
 
