@@ -46,7 +46,8 @@ def _days(store: Store, filters: Filters, keys: str, more: str, order: str) -> p
             return store.engine.frame(sql, asked.params, at)
     sql = (
         f"with t as (select c.*, {SOURCE_CLASS} as source_class, {outcome(SOURCE_CLASS)} as outcome "
-        f"from cube c {JOIN} where {asked.where}) select {keys}, {ALL_SUMS}{more} from t group by {keys} order by {order}"
+        f"from cube c {JOIN} where {asked.where}) "
+        f"select {keys}, {ALL_SUMS}{more} from t group by {keys} order by {order}"
     )
     return _ask(store, filters, sql, asked.params)
 
