@@ -86,7 +86,7 @@ def _domain_card() -> html.Section:
     return parts.card(
         "By domain",
         html.Div(id="overview-domains"),
-        note="Complete days of the period. Choose a domain to see it alone.",
+        note="Complete days of the period. Let through and blocked: mail of unknown sources that failed DMARC.",
         id="domain-card",
     )
 
@@ -108,7 +108,7 @@ def domain_table(domains: pd.DataFrame, link: Callable[[str], str]) -> Any:
         )
     if not rows:
         return html.P("No mail in this period.", className="muted")
-    heads = ["Domain", "Own mail passing", "Messages", "Own failing", "Forged, delivered", "Forged, blocked"]
+    heads = ["Domain", "Own mail passing", "Messages", "Own failing", "Let through", "Blocked"]
     more = f"{len(domains) - MOST_DOMAINS} more domains; choose one above." if len(domains) > MOST_DOMAINS else ""
     return html.Div(
         [

@@ -32,9 +32,9 @@ COLUMNS: list[dict[str, Any]] = [
         "tooltipField": "name",
     },
     {"field": "source_ip", "headerName": "Address", "flex": 1, "minWidth": 128, "tooltipField": "source_ip"},
-    {"field": "domain", "headerName": "Domain", "flex": 1, "minWidth": 110, "tooltipField": "domain"},
+    {"field": "domain", "headerName": "Domain", "flex": 1, "minWidth": 124, "tooltipField": "domain"},
     {"field": "class_word", "headerName": "Class", "cellRenderer": "ClassChip", "width": 116},
-    {"field": "messages", "headerName": "Messages", **_NUMBER, "width": 108, "sort": "desc"},
+    {"field": "messages", "headerName": "Messages", **_NUMBER, "width": 118, "sort": "desc"},
     {"field": "dmarc", "headerName": "DMARC", **_BAR},
     {"field": "dkim", "headerName": "DKIM", **_BAR},
     {"field": "spf", "headerName": "SPF", **_BAR},
@@ -43,9 +43,8 @@ COLUMNS: list[dict[str, Any]] = [
         "headerName": "Let through",
         "headerTooltip": "Failed DMARC and was delivered",
         **_NUMBER,
-        "width": 106,
+        "width": 116,
     },
-    {"field": "last_seen", "headerName": "Last seen", "width": 104},
 ]
 
 
@@ -131,7 +130,6 @@ def rows(sources: pd.DataFrame, link: Callable[[str, str], str]) -> list[dict[st
                 **_rate("dkim", row["dkim_aligned"], total),
                 **_rate("spf", row["spf_aligned"], total),
                 "delivered": int(row["delivered"]),
-                "last_seen": _day(row["last_seen"]),
             }
         )
     return out
