@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing
 from pathlib import Path
@@ -63,7 +64,8 @@ def test_a_syntax_error_has_its_line() -> None:
 
 
 def test_values_over_several_lines_do_not_shift_the_lines_of_later_keys() -> None:
-    text = '[receive]\nrua = [\n  "a@example.org",  # [one\n  "b@example.org",\n]\nkey = """\nx = 1\n"""\nhostnme = "x"\n'
+    rua = 'rua = [\n  "a@example.org",  # [one\n  "b@example.org",\n]\n'
+    text = f'[receive]\n{rua}key = """\nx = 1\n"""\nhostnme = "x"\n'
     assert (9, "receive.hostnme") in faults(text)
 
 
@@ -157,10 +159,8 @@ protocol = "lmtp"
 @settings(deadline=None)
 @given(st.text())
 def test_no_text_raises_anything_but_a_config_error(text: str) -> None:
-    try:
-        read(text)
-    except config.ConfigError as error:
-        assert error.faults
+    with contextlib.suppress(config.ConfigError):
+        assert isinstance(read(text), config.Config)
 
 
 def test_lines_are_known_for_dotted_and_quoted_keys() -> None:

@@ -138,6 +138,7 @@ REFUSALS: Mapping[str, str] = MappingProxyType(
         "too_many_records": "The report has too many records. Raise limits.records if you trust it.",
         "no_domain": "Nothing says which domain the report is about. Ask the sender to correct it.",
         # ours
+        "crashed_reader": "The reader died on this input several times. Please send it to the maintainers as a bug.",
         "fault": "This program failed on the input. Please send it to the maintainers as a bug.",
     }
 )

@@ -1,0 +1,210 @@
+"""Ingest: from a real spool into a real store, with slow DNS, a failing store, and mails that kill the reader."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from dmarcview import query
+from dmarcview.store import Store, StoreFull
+from dmarcview_reports.ingest import Ingest, IngestSettings, Judge, Marks
+from dmarcview_reports.model import Origin, Stored, Taken, Verdict
+from dmarcview_reports.spool import Spool
+
+XML = (Path(__file__).parent / "parsedmarc" / "year_end.xml").read_bytes()
+PASS = Verdict("pass", "dkim=pass")
+
+
+def mail(number: int) -> bytes:
+    """A report mail whose report has an id of its own, 16 messages in it."""
+    return b"From: a@receiver.example.net\nContent-Type: text/xml\n\n" + XML.replace(b"4711", b"%d" % number)
+
+
+def fill(folder: Path, raws: Sequence[bytes]) -> Spool:
+    """A spool with these mails in one batch."""
+    spool = Spool(folder, reserve=0)
+
+    async def put() -> None:
+        origin = Origin("", int(time.time()), "smtp", client="192.0.2.1")
+        await asyncio.gather(*(spool.put(origin, raw) for raw in raws))
+
+    asyncio.run(put())
+    spool.close()
+    return spool
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "d") as made:
+        yield made
+
+
+def ingest(spool: Spool, store: Store, judge: Judge | None = None, **settings: float) -> Ingest:
+    changed = IngestSettings(**{"judge_wait": 2.0, **settings})  # type: ignore[arg-type]
+    return Ingest(spool, store, spool.path / "marks", judge=judge, settings=changed)
+
+
+def messages(store: Store, *, verified: bool = True) -> int:
+    return int(query.summary(store, query.Filters(verified=verified))["messages"])
+
+
+def test_mails_of_the_spool_are_stored_and_leave_it(tmp_path: Path, store: Store) -> None:
+    spool = fill(tmp_path / "s", [mail(n) for n in range(5)] + [b"Subject: hello\n\nno report\n"])
+    worker = ingest(spool, store, lambda _raw, _origin: PASS)
+    assert worker.step() == 6
+    worker.close()
+    assert (messages(store), spool.waiting()) == (80, 0)
+    assert list(query.refused(store)["code"]) == ["not_a_report"]
+    assert list((spool.path / "marks").iterdir()) == []
+
+
+def test_a_stranger_is_stored_but_does_not_count(tmp_path: Path, store: Store) -> None:
+    spool = fill(tmp_path / "s", [mail(1)])
+    worker = ingest(spool, store, lambda _raw, _origin: Verdict("fail", "dmarc=fail"))
+    worker.step()
+    worker.close()
+    assert (messages(store), messages(store, verified=False)) == (0, 16)
+
+
+def test_slow_dns_holds_nothing_up_and_the_verdict_is_made_up_for(tmp_path: Path, store: Store) -> None:
+    answers = threading.Event()
+    late: list[Taken] = []
+
+    def judge(_raw: bytes, _origin: Origin) -> Verdict:
+        answers.wait(30)
+        return PASS
+
+    spool = fill(tmp_path / "s", [mail(n) for n in range(3)])
+    worker = ingest(spool, store, judge, judge_wait=0.2)
+    worker.on_late = late.extend
+    began = time.monotonic()
+    assert worker.step() == 3
+    assert time.monotonic() - began < 5
+    assert (messages(store), messages(store, verified=False), len(late)) == (0, 48, 3)
+
+    from dmarcview.upkeep import Late
+
+    now = [1_000.0]
+    again = Late(store, lambda _raw, _origin: PASS, 4, lambda: now[0])
+    again.add(late)
+    assert again.step() == 0
+    now[0] += 61
+    assert again.step() == 3
+    assert messages(store) == 48
+    answers.set()
+    worker.close()
+
+
+def test_a_verification_that_dns_fails_is_tried_a_few_times_only(store: Store) -> None:
+    from dmarcview.upkeep import RETRY_SECONDS, Late
+
+    now = [0.0]
+    asked = []
+
+    def judge(raw: bytes, _origin: Origin) -> Verdict:
+        asked.append(raw)
+        return Verdict("none", "temperror: timeout")
+
+    from dmarcview_reports.model import Reading
+
+    late = Late(store, judge, 3, lambda: now[0])
+    late.add([Taken(Origin("a", 0), b"x", Reading("a"))])
+    for _ in range(6):
+        now[0] += max(RETRY_SECONDS) + 1
+        late.step()
+    assert len(asked) == 2  # and once before, at its arrival
+
+
+def test_a_store_that_fails_leaves_the_mails_in_the_spool(tmp_path: Path, store: Store) -> None:
+    class Full:
+        fails = 2
+
+        def append_many(self, taken: Sequence[Taken]) -> Sequence[Stored]:
+            if self.fails:
+                self.fails -= 1
+                raise StoreFull("disk full")
+            return store.append_many(taken)
+
+    spool = fill(tmp_path / "s", [mail(1)])
+    worker = Ingest(spool, Full(), spool.path / "marks", settings=IngestSettings(poll_seconds=0.01, retry_seconds=0.01))
+    rounds = iter([False] * 4 + [True])
+    worker.run(lambda _seconds: next(rounds))
+    worker.close()
+    assert (messages(store), spool.waiting()) == (16, 0)
+
+
+def test_a_batch_that_is_read_twice_counts_once(tmp_path: Path, store: Store) -> None:
+    spool = fill(tmp_path / "s", [mail(1), mail(2)])
+    saved = {path: path.read_bytes() for path in spool.new.iterdir()}
+    worker = ingest(spool, store, lambda _raw, _origin: PASS)
+    worker.step()
+    for path, raw in saved.items():  # as after a crash between commit and removal
+        path.write_bytes(raw)
+    worker.step()
+    worker.close()
+    assert messages(store) == 32
+    assert query.intake(store).duplicates == 0
+
+
+DEADLY = """
+import os, sys
+from pathlib import Path
+from dmarcview.store import Store
+from dmarcview_reports import reading
+from dmarcview_reports.ingest import Ingest, IngestSettings
+from dmarcview_reports.spool import Spool
+read = reading.read
+def deadly(raw, name, limits, now):
+    if b"KILLER" in raw:
+        os.kill(os.getpid(), 9)
+    return read(raw, name, limits, now)
+reading.read = deadly
+spool = Spool(Path(sys.argv[1]), reserve=0)
+with Store.open(sys.argv[2]) as store:
+    worker = Ingest(spool, store, spool.path / "marks", settings=IngestSettings(tries=2))
+    worker.step()
+    worker.close()
+"""
+
+
+def test_mails_that_kill_the_reader_are_set_aside_and_the_rest_is_stored(tmp_path: Path) -> None:
+    raws = [mail(1), b"Subject: KILLER one\n\n", mail(2), b"Subject: KILLER two\n\n", mail(3)]
+    spool = fill(tmp_path / "s", raws)
+    codes = []
+    for _ in range(10):
+        words = [sys.executable, "-c", DEADLY, str(spool.path), str(tmp_path / "d")]
+        codes.append(subprocess.run(words, check=False).returncode)
+        if codes[-1] == 0:
+            break
+    assert codes == [-9, -9, -9, -9, 0]
+    with Store.open(tmp_path / "d") as store:
+        assert messages(store) == 48
+        assert list(query.refused(store)["code"]) == ["crashed_reader", "crashed_reader"]
+        assert all(query.refused(store)["raw"])
+    assert spool.waiting() == 0
+
+
+def test_a_death_outside_of_reading_blames_no_mail(tmp_path: Path) -> None:
+    marks = Marks(tmp_path)
+    for _ in range(10):
+        assert marks.begin("b.batch", 2) == frozenset()
+        marks.at(0)
+        marks.at(1)
+        marks.at(Marks.IDLE)
+        marks.close()  # the process dies while it stores
+
+
+def test_a_mark_that_was_cut_short_is_read_without_harm(tmp_path: Path) -> None:
+    for size in range(40):
+        (tmp_path / "b.batch.mark").write_bytes(os.urandom(size))
+        marks = Marks(tmp_path)
+        assert isinstance(marks.begin("b.batch", 3), frozenset)
+        marks.close()
