@@ -34,7 +34,8 @@ def show(value: Any, cap: int = CAP) -> str:
             out.append(f"[U+{ord(char):04X}]")
         elif marks <= _MARKS_IN_A_ROW:
             out.append(char)
-    return "".join(out[:cap]) + "…" if len(text) > cap else "".join(out)
+    shown = "".join(out)
+    return shown[: cap - 1] + "…" if len(text) > cap or len(shown) > cap else shown
 
 
 def chart(value: Any, cap: int = 60) -> str:

@@ -59,7 +59,7 @@ def tiles(counts: Counts) -> list[html.Div]:
     """The counts, each with one line that says what it means."""
     return [
         _tile("intake-received", "Inputs received", counts.inputs, "mails and files"),
-        _tile("intake-reports", "New reports", counts.reports, "aggregate, counted or kept apart"),
+        _tile("intake-reports", "New reports", counts.reports, "aggregate reports that count"),
         _tile("intake-refused-count", "Refused", counts.refused, "kept, with a code and advice below"),
         _tile("intake-duplicates", "Repeats", counts.duplicates, "sent again, counted once"),
         _tile("intake-conflicts", "Conflicts", counts.conflicts, "same identity, other content: the first counts"),
