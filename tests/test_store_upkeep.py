@@ -7,9 +7,10 @@ import threading
 from pathlib import Path
 
 import pytest
+from sqlalchemy import inspect
 
 from dmarcview import query
-from dmarcview.store import Label, Retention, SourceRow, Store, StoreError, StoreFormat
+from dmarcview.store import Label, Retention, SourceRow, Store, StoreError, StoreFormat, tables
 from dmarcview_reports.model import Reading, Refusal
 from tests.store_data import D0, DAY, PLAIN, records, report, shape, taken
 
@@ -257,3 +258,37 @@ def test_a_ledger_of_another_program_is_left_alone(tmp_path: Path) -> None:
         conn.execute("create table reports (x)")
     with pytest.raises(StoreFormat, match="not dmarcview"):
         Store.open(tmp_path)
+
+
+def test_a_stored_ledger_of_format_1_is_upgraded_and_keeps_its_answers(tmp_path: Path) -> None:
+    old = Path(__file__).parent / "data" / "ledger_format1.sql"
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as conn:
+        conn.executescript(old.read_text())
+    conn.close()
+    with pytest.raises(StoreFormat, match="older format 1"):
+        Store.open(tmp_path, read_only=True)
+    with Store.open(tmp_path) as store:
+        assert store.ledger.format() == tables.FORMAT
+        assert query.summary(store)["messages"] == 2 * PLAIN.messages
+        assert query.refused(store)["code"].tolist() == ["bad_xml"]
+        fill(store, 1, 7)
+        store.flush()
+        assert store.check().faults == ()
+        found = {i["name"] for t in ("reports",) for i in inspect(store.ledger.engine).get_indexes(t)}
+        assert found == {i.name for i in tables.reports.indexes}
+
+
+def test_totals_follow_new_pruned_and_promoted_reports(tmp_path: Path) -> None:
+    with Store.open(tmp_path, clock=Clock(D0 + 40 * DAY)) as store:
+        assert query.summary(store)["reports"] == 0
+        fill(store, 3)
+        assert query.summary(store)["reports"] == 3
+        store.append_many([taken("doubt", report("doubt"), auth="none")])
+        assert query.summary(store)["reports"] == 3
+        store.append_many([taken("sure", report("doubt"))])
+        assert query.summary(store)["reports"] == 4
+        store.append_many([taken("late", report("late", begin=D0 - 9 * DAY, end=D0 - 8 * DAY))])
+        assert (query.summary(store)["reports"], query.summary(store)["begin"]) == (5, D0 - 9 * DAY)
+        store.prune(Retention(days=40))
+        found = query.summary(store)
+        assert (found["reports"], found["records"], found["begin"]) == (4, 8, D0)

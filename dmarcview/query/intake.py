@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 from sqlalchemy import func, literal, or_, select, union_all
 
 from dmarcview.store.engine import Window, frame
+from dmarcview.store.ledger import counter
 from dmarcview.store.plan import APART, UNKNOWN_DOMAIN
 from dmarcview.store.tables import items, others, refusals
 from dmarcview.store.tables import reports as report_table
@@ -71,7 +72,8 @@ def _overlap(query: Any, filters: Filters) -> Any:
     if filters.end is not None:
         query = query.where(_R.begin < filters.end)
     if filters.begin is not None:
-        query = query.where(or_(_R.end > filters.begin, _R.begin >= filters.begin))
+        # an empty period counts at its begin; the first condition lets the index find the rest
+        query = query.where(_R.end >= filters.begin, or_(_R.end > filters.begin, _R.begin >= filters.begin))
     if filters.domains is not None:
         query = query.where(_R.domain.in_(filters.domains))
     if filters.submitter is not None:
@@ -194,7 +196,7 @@ def refused(store: Store, *, limit: int | None = 50, offset: int = 0, code: str 
         items.c.id, items.c.received, items.c.name, literal("").label("member"), literal(UNKNOWN_DOMAIN),
         literal("a report for ") + _R.domain + literal(", which is not watched; add it to [domains] to count it"),
         items.c.channel, items.c.client, items.c.mail_from, kept, _R.report_key, _R.id,
-    ).join_from(report_table, items).where(_R.apart == UNKNOWN_DOMAIN)  # fmt: skip
+    ).join_from(report_table, items).where(_R.shelf == APART, _R.apart == UNKNOWN_DOMAIN)  # fmt: skip
     if code is not None:
         plain = plain.where(refusals.c.code == code)
     both = plain if code not in (None, UNKNOWN_DOMAIN) else union_all(plain, apart)
@@ -250,6 +252,44 @@ def _by_name(found: Sequence[Any]) -> dict[str, int]:
     return {name: int(n) for name, n in found}
 
 
+class _Totals(NamedTuple):
+    reports: int
+    records: int
+    begin: int | None
+    end: int | None
+
+
+def _totals(store: Store, filters: Filters) -> _Totals:
+    """Number, records, first begin and last end of the reports that overlap the window.
+
+    Those of all time are remembered, and only newer reports are added, until an epoch ends: reports left or moved.
+    """
+    query = select(func.count(), func.coalesce(func.sum(_R.records), 0), func.min(_R.begin), func.max(_R.end))
+    query = _overlap(query.select_from(report_table).where(_R.shelf.in_(filters.shelves)), filters)
+    whole = (filters.domains, filters.submitter, filters.since, filters.until) == (None,) * 4
+    with store.ledger.read() as conn:
+        if not whole:
+            return _Totals(*conn.execute(query).one())
+        epoch, version = counter(conn, "epoch"), counter(conn, "version")
+        known = store.totals.get(filters.shelves)
+        if known is None or known[0] != epoch:
+            found = _Totals(*conn.execute(query).one())
+        else:
+            found = _Totals(*known[2])
+            if version != known[1]:
+                new = _Totals(*conn.execute(query.where(_R.version > known[1])).one())
+                begins = [b for b in (found.begin, new.begin) if b is not None]
+                ends = [e for e in (found.end, new.end) if e is not None]
+                found = _Totals(
+                    found.reports + new.reports,
+                    found.records + new.records,
+                    min(begins, default=None),
+                    max(ends, default=None),
+                )
+        store.totals[filters.shelves] = (epoch, version, tuple(found))
+    return found
+
+
 def summary(store: Store, filters: Filters = Filters()) -> dict[str, Any]:  # noqa: B008 - frozen
     """The object of `dmarcview summary --json`.
 
@@ -260,16 +300,13 @@ def summary(store: Store, filters: Filters = Filters()) -> dict[str, Any]:  # no
     from .traffic import classes
 
     found = classes(store, filters)
-    query = select(func.count(), func.sum(_R.records), func.min(_R.begin), func.max(_R.end))
-    query = _overlap(query.select_from(report_table).where(_R.shelf.in_(filters.shelves)), filters)
-    with store.ledger.read() as conn:
-        n, rows, begin, end = conn.execute(query).one()
+    n, rows, begin, end = _totals(store, filters)
     total = {c: int(found[c].sum()) for c in found.columns[2:]}
     by_class = found.groupby("source_class")["messages"].sum()
     return {
         "messages": total["messages"],
         "reports": n,
-        "records": int(rows or 0),
+        "records": rows,
         "dmarc_pass": total["dmarc_pass"],
         "spf_aligned": total["spf_aligned"],
         "dkim_aligned": total["dkim_aligned"],

@@ -88,13 +88,13 @@ def reporters(store: Store, filters: Filters = Filters()) -> pd.DataFrame:  # no
     """One row a reporter, most messages first; reporters are told apart by their whole domain.
 
     Columns: submitter; messages, dmarc_pass, spf_aligned, dkim_aligned; none, quarantine, reject; domains (policy
-    domains they report on); sources; first_day, last_day (datetime64[s]). `report_facts` adds numbers of reports.
+    domains they report on); first_day, last_day (datetime64[s]).
     """
     asked = over_days(filters)
     join = JOIN if asked.by_class else ""
     sql = (
         f"select submitter, {RATES}, {BY_DISPOSITION}, count(distinct c.domain) as domains, "
-        "count(distinct c.source_ip) as sources, min(day) as first_day, max(day) as last_day "
+        "min(day) as first_day, max(day) as last_day "
         f"from cube c {join} where {asked.where} group by submitter order by messages desc, submitter"
     )
     return _ask(store, filters, sql, asked.params)

@@ -150,6 +150,8 @@ def _item_of(conn: Connection, call: Call, i: int) -> int:
 
 def _promote(conn: Connection, final: Plan, version: int) -> None:
     """A better verdict, or a believed report in the place of an unbelieved one; `flush` moves their rows."""
+    if final.believed or final.ousted:
+        bump(conn, "epoch")
     for id_, auth in final.believed.items():
         apart = conn.execute(select(reports.c.apart).where(reports.c.id == id_)).scalar()
         values = {"auth": auth, "shelf": shelf_of(auth, apart), "moved": True, "version": version}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, insert, text, update
 
 from .ledger import Ledger
-from .tables import FORMAT, meta
+from .tables import FORMAT, counters, meta, reports
 
 Step = Callable[[Connection], None]
 STEPS: dict[int, Step] = {}
@@ -32,3 +32,13 @@ def upgrade(ledger: Ledger) -> None:
             )
             if moved.rowcount == 1:  # else another process was quicker
                 STEPS[found](conn)
+
+
+@step(1)
+def count_epochs(conn: Connection) -> None:
+    """Format 2: a counter of the changes that take reports away, and indexes for the list of reports."""
+    conn.execute(insert(counters).values(name="epoch", value=0))
+    conn.execute(text("drop index reports_domain"))
+    for index in reports.indexes:
+        if index.name in ("reports_domain", "reports_apart", "reports_moved"):
+            index.create(conn, checkfirst=True)

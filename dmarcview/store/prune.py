@@ -109,6 +109,7 @@ def _prune_reports(upkeep: Upkeep, retention: Retention, now: int) -> Upkept:
             upkeep.swap(conn, old, new)
         if found or old:
             bump(conn, "version")
+            bump(conn, "epoch")
     return Upkept(len(new), len(old), sum(f.rows for f in old) - sum(f.rows for f in new))
 
 

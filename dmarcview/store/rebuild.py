@@ -201,6 +201,7 @@ def _change_over(store: Store, side: Store, conn: Connection, carried: int) -> R
             value = max(counter(conn, name), counter(new, name))
             conn.execute(update(counters).where(counters.c.name == name).values(value=value))
         bump(conn, "layout")
+        bump(conn, "epoch")
         n = len(new.execute(select(items.c.id)).all())
         kept = len(new.execute(select(reports.c.id)).all())
     return Rebuilt(n, kept, carried)
@@ -241,6 +242,8 @@ def _admit(store: Store) -> None:
         ).all()
         welcome = [r for r in apart if watched_by(r.domain, store._appender.watched)]
         version = bump(conn, "version") + 1 if welcome else 0
+        if welcome:
+            bump(conn, "epoch")
         for r in welcome:
             counted = select(c.id).where(c.identity == r.identity, c.apart.is_(None))
             why = CONFLICT if conn.execute(counted).first() is not None else None

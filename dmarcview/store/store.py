@@ -52,6 +52,7 @@ class Store:
         self._snapshot: Snapshot | None = None
         self._engine: Engine | None = None
         self._rollup: Rollup | None = None
+        self.totals: dict[tuple[str, ...], tuple[int, int, tuple[Any, ...]]] = {}  # see query.summary
         self._lock = RLock()
 
     @classmethod

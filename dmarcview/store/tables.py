@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-FORMAT = 1
+FORMAT = 2
 
 metadata = MetaData()
 Id = BigInteger().with_variant(Integer, "sqlite")
@@ -38,7 +38,7 @@ counters = Table(
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
-COUNTERS = ("version", "layout", "classes", "classified", "item", "report", "file", "row")
+COUNTERS = ("version", "layout", "classes", "classified", "item", "report", "file", "row", "epoch")
 
 items = Table(
     "items",
