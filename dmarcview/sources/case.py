@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Literal
 
 from dmarcview.networks import NetworkMap
 from dmarcview.organisation import aligned, organisational
 from dmarcview.services import Service
-from dmarcview.sources.evidence import Confidence, Evidence, Finding, Previous, SourceClass, Who
+from dmarcview.sources.evidence import Confidence, Evidence, Finding, Previous, SourceClass, Who, reason
 from dmarcview.sources.labels import Labels
 from dmarcview.sources.travel import Habits, Key, Way, anchored, busiest, keys, other_envelope, way
 from dmarcview.store.facts import SourceFacts
@@ -56,7 +54,7 @@ class Case:
         self.way: Way = way(self.own, self.other, habits)  # how what our keys signed came by
         self.operator: Service | None = who.operator.service if who.operator else None
         self.signed_by = _signed_by(facts, who)
-        self.own_name = _own_name(facts, who.reverse_dns)
+        self.own_name = is_own_name(facts.domain, facts.source_ip, who.reverse_dns)
 
     @property
     def established(self) -> bool:
@@ -89,19 +87,24 @@ class Case:
 
     def shared_key(self) -> Evidence:
         """The key is at home elsewhere."""
-        text = f"{self.key_name()} is at home elsewhere; {self.way.share:.1%} of what it signs comes from here."
-        return Evidence("shared_key", text, {"permille": round(1000 * self.way.share)})
+        return self.reason("shared_key", key=self.key_name(), permille=self.permille)
 
     def own_key(self) -> Evidence:
         """The key is used nowhere else."""
-        return Evidence("own_key", f"{self.key_name()} signs only here and at sources like this one.")
+        return self.reason("own_key", key=self.key_name())
+
+    def reason(self, code: str, **fields: int | str) -> Evidence:
+        """The reason with this code, about this source."""
+        return reason(code, self.facts.domain, **fields)
+
+    @property
+    def permille(self) -> int:
+        """What this source carries of what its busiest key signs, in thousandths."""
+        return round(1000 * self.way.share)
 
     def key_name(self) -> str:
         """Our busiest key here, for a sentence."""
-        domain, selector = busiest(self.own)
-        if not domain:
-            return f"The signing key of {self.facts.domain}"
-        return f"The key {selector} of {domain}" if selector else f"The key of {domain}"
+        return key_name(busiest(self.own), self.facts.domain)
 
     def seen(self) -> tuple[Evidence, ...]:
         """What the reports saw."""
@@ -109,23 +112,22 @@ class Case:
         total, both = facts.messages, facts.both
         found = []
         if both:
-            found.append(_part("both_aligned", f"passed SPF and DKIM for {domain}", both, total))
+            found.append(self.reason("both_aligned", messages=both, of=total))
         if facts.spf_aligned > both:
             code = "spf_aligned" if self.anchored else "stray_spf"
-            found.append(_part(code, f"passed SPF for {domain}", facts.spf_aligned, total))
+            found.append(self.reason(code, messages=facts.spf_aligned, of=total))
         if facts.dkim_aligned > both:
-            found.append(_part("dkim_aligned", f"had a good signature of {domain}", facts.dkim_aligned, total))
+            found.append(self.reason("dkim_aligned", messages=facts.dkim_aligned, of=total))
         if not facts.spf_aligned and not facts.dkim_aligned:
-            text = f"None of {total:,} messages passed SPF or DKIM for {domain}."
-            found.append(Evidence("never_aligned", text, {"messages": 0, "of": total}))
+            found.append(self.reason("never_aligned", messages=0, of=total))
         if facts.forwarded:
-            found.append(_part("override", "were noted as forwarded or as list mail", facts.forwarded, total))
+            found.append(self.reason("override", messages=facts.forwarded, of=total))
         if self.other:
-            found.append(Evidence("other_envelope", f"The mail carries the envelope domain {self.other}, not yours."))
+            found.append(self.reason("other_envelope", name=self.other))
         for name in facts.dkim:
             if name.passed and not aligned(name.name, domain):
-                text = f"Good signatures of {organisational(name.name)} stand on {name.messages:,} messages."
-                found.append(Evidence("other_signature", text, {"messages": name.messages, "of": total}))
+                org = organisational(name.name)
+                found.append(self.reason("other_signature", name=org, messages=name.messages, of=total))
                 break
         return tuple(found)
 
@@ -133,13 +135,19 @@ class Case:
         """Who runs the address, and who signs."""
         found = []
         if self.own_name:
-            text = f"Its confirmed reverse name {self.who.reverse_dns} lies under your own domain."
-            found.append(Evidence("own_name", text))
+            found.append(self.reason("own_name", name=self.who.reverse_dns or ""))
         for match in (self.who.operator, self.who.signer):
             if match:
-                text = _HOW[match.by].format(name=match.service.name, key=match.key)
-                found.append(Evidence(f"service_{match.by}", text))
+                found.append(self.reason(f"service_{match.by}", name=match.service.name, key=match.key))
         return tuple(found)
+
+
+def key_name(key: Key, domain: str) -> str:
+    """A key of `domain`, for a sentence."""
+    signer, selector = key
+    if not signer:
+        return f"The signing key of {domain}"
+    return f"The key {selector} of {signer}" if selector else f"The key of {signer}"
 
 
 def _signed_by(facts: SourceFacts, who: Who) -> Service | None:
@@ -152,27 +160,12 @@ def _signed_by(facts: SourceFacts, who: Who) -> Service | None:
     return who.signer.service if carried >= SIGNED_SHARE * passed else None
 
 
-def _own_name(facts: SourceFacts, name: str | None) -> bool:
+def is_own_name(domain: str, source_ip: str, name: str | None) -> bool:
     """Is there a confirmed name under our domain that nobody made from the address itself?"""
-    if not name or not aligned(name, facts.domain):
+    if not name or not aligned(name, domain):
         return False
-    if ":" in facts.source_ip:
+    if ":" in source_ip:
         digits = sum(char in "0123456789abcdef" for char in name.partition(".")[0].lower())
         return digits < GENERIC_DIGITS
     numbers = set(_NUMBERS.findall(name))
-    return sum(octet in numbers for octet in facts.source_ip.split(".")) < GENERIC_OCTETS
-
-
-_HOW: Mapping[str, str] = MappingProxyType(
-    {
-        "network": "The address lies in the sending range of {name}.",
-        "host": "Its confirmed reverse name lies under {key}, of {name}.",
-        "spf": "SPF passed for {key}, an envelope domain of {name}.",
-        "asn": "The address lies in {key}, the network of {name}.",
-        "dkim": "Signatures of {key}, of {name}, are good.",
-    }
-)
-
-
-def _part(code: str, did: str, part: int, total: int) -> Evidence:
-    return Evidence(code, f"{part:,} of {total:,} messages {did}.", {"messages": part, "of": total})
+    return sum(octet in numbers for octet in source_ip.split(".")) < GENERIC_OCTETS

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
+from dmarcview.reasons import Fields, numbers, sentence
 from dmarcview.services import Match
 
 SourceClass = Literal["own", "third_party", "forwarder", "unknown"]
@@ -61,11 +62,21 @@ class Who(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """One reason: a code of CODES, a sentence for people, and its numbers by name."""
+    """One reason: a code of CODES, a sentence for people, and what the sentence is made of: numbers and names."""
 
     code: str
     text: str
-    numbers: Mapping[str, int] = MappingProxyType({})
+    fields: Fields = MappingProxyType({})
+
+    @property
+    def numbers(self) -> Mapping[str, int]:
+        """Its numbers by name."""
+        return numbers(self.fields)
+
+
+def reason(code: str, domain: str, **fields: int | str) -> Evidence:
+    """The reason with this code, about a source of `domain`; `fields` are those of its sentence."""
+    return Evidence(code, sentence(code, domain, fields), fields)
 
 
 class Finding(NamedTuple):

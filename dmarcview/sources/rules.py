@@ -51,15 +51,15 @@ def _label(case: Case) -> Finding | None:
     where = {"ip": "this address", "asn": f"AS{label.value.upper().removeprefix('AS')}"}.get(label.scope, label.value)
     author = f" by {label.author}" if label.author else ""
     note = f": {label.note}" if label.note else "."
-    reason = Evidence("label", f"Labelled{author} for {where}{note}", {"at": label.at})
-    return case.finding(source_class(label.source_class), "high", reason, by="user")
+    why = case.reason("label", author=author, where=where, note=note, at=label.at)
+    return case.finding(source_class(label.source_class), "high", why, by="user")
 
 
 def _own_network(case: Case) -> Finding | None:
     own = case.said.own_networks.get(address(case.facts.source_ip))
     if own is None:
         return None
-    return case.finding("own", "high", Evidence("own_network", f"The address lies in {own}, which you named as yours."))
+    return case.finding("own", "high", case.reason("own_network", network=own))
 
 
 def _covered_by_spf(case: Case) -> Finding | None:
@@ -77,15 +77,13 @@ def _approved(case: Case) -> Finding | None:
         # a mailbox provider forwards too: what it passes on for others is not what was approved
         relays = case.other or case.way.passed_on or case.facts.forwarded >= OVERRIDE_SHARE * case.facts.messages
         if service.type in SENDING or not relays:
-            return case.finding("third_party", "high", _approval(service.name))
+            return case.finding("third_party", "high", case.reason("approved_service", name=service.name))
         return None
     domains = {case.other} | {organisational(name.name) for name in case.facts.dkim if name.passed}
     agreed = sorted(name for name in domains if name and name in approved)
-    return case.finding("third_party", "high", _approval(agreed[0]), named=agreed[0]) if agreed else None
-
-
-def _approval(name: str) -> Evidence:
-    return Evidence("approved_service", f"You approved {name}.")
+    if not agreed:
+        return None
+    return case.finding("third_party", "high", case.reason("approved_service", name=agreed[0]), named=agreed[0])
 
 
 def _known_service_signed(case: Case) -> Finding | None:
@@ -110,8 +108,7 @@ def _same_service(case: Case) -> Finding | None:
     operator = case.operator
     if not case.facts.dkim_aligned or not operator or case.other or operator.name not in case.habits.anchored_services:
         return None
-    text = f"Other addresses of {operator.name} pass SPF for {case.facts.domain}."
-    return case.finding("third_party", case.confidence, Evidence("same_service", text))
+    return case.finding("third_party", case.confidence, case.reason("same_service", name=operator.name))
 
 
 def _forwarded_with_signature(case: Case) -> Finding | None:
@@ -137,10 +134,9 @@ def _passed_on(case: Case) -> Finding | None:
 
 def _one_of_ours(case: Case) -> Evidence | None:
     if block(case.facts.source_ip) in case.habits.anchored_blocks:
-        return Evidence("neighbour", "A source of yours that SPF covers has an address in the same /24 or /64.")
+        return case.reason("neighbour")
     if case.way.share >= FORWARDER_SHARE:
-        text = f"It carries {case.way.share:.1%} of what the key signs: more than a forwarder would."
-        return Evidence("steady_share", text, {"permille": round(1000 * case.way.share)})
+        return case.reason("steady_share", permille=case.permille)
     return None
 
 
@@ -162,12 +158,9 @@ def _history(case: Case) -> Finding | None:
     previous = case.previous
     if previous is None or previous.messages <= case.facts.messages or not previous.codes & VOUCHED:
         return None
-    reason = Evidence(
-        "history", "Older reports, since deleted, showed aligned passes.", {"messages": previous.messages}
-    )
     for kept in KEPT:
         if previous.source_class == kept:
-            return case.finding(kept, "low", reason)
+            return case.finding(kept, "low", case.reason("history", messages=previous.messages))
     return None
 
 
