@@ -120,14 +120,18 @@ def _lifelike(number: int, rng: random.Random) -> str:
     )
 
 
-def report(records: int, *, distinct: bool, seed: int = 1, org: str = "receiver.example.com") -> bytes:
-    """One report of so many records (about 720 bytes each), as XML."""
+def report(
+    records: int, *, distinct: bool, seed: int = 1, org: str = "receiver.example.com", sources: int | None = None
+) -> bytes:
+    """One report of so many records (about 720 bytes each), as XML; `sources` bounds the addresses that occur."""
     rng = random.Random(seed)
     begin = BEGIN + seed % 300 * DAY
     head = HEAD.format(org=org, id=f"{begin}.{seed}", begin=begin, end=begin + DAY - 1, domain="example.org")
     one = _distinct if distinct else _lifelike
     first = seed * 1_000_003
-    return (head + "".join(one(first + n, rng) for n in range(records)) + _TAIL).encode()
+    return (
+        head + "".join(one((first + n) % sources if sources else first + n, rng) for n in range(records)) + _TAIL
+    ).encode()
 
 
 def small(reports: int, seed: int = 1) -> Iterator[bytes]:
