@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from dmarcview.store import Store
 
+SUMMARY_TRIES = 5  # a store that changes faster than it is asked gives the last try
+
 _R = report_table.c
 _LIST: tuple[tuple[str, str, Any], ...] = (
     ("report_key", "text", _R.report_key),
@@ -299,8 +301,12 @@ def summary(store: Store, filters: Filters = Filters()) -> dict[str, Any]:  # no
     """
     from .traffic import classes
 
-    found = classes(store, filters)
-    n, rows, begin, end = _totals(store, filters)
+    for _ in range(SUMMARY_TRIES):
+        version = store.version()
+        found = classes(store, filters)
+        n, rows, begin, end = _totals(store, filters)
+        if store.version() == version:  # messages and reports are of one moment
+            break
     total = {c: int(found[c].sum()) for c in found.columns[2:]}
     by_class = found.groupby("source_class")["messages"].sum()
     return {
