@@ -252,7 +252,8 @@ def ask(data: Path) -> dict[str, Any]:
             question()
             times.append((time.perf_counter() - began) * 1000)
             cpu.append((time.process_time() - worked) * 1000)
-        out["questions"][name] = (times[0], median(times[1:]), median(cpu[1:]))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        out["questions"][name] = (times[0], median(times[1:]), median(cpu[1:]), peak)
     out["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return out
 
@@ -273,9 +274,9 @@ def main() -> None:
             make(data, args.rows)
         command = [sys.executable, "-m", "benchmarks.store_speed", "--ask", str(data)]
         found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    print(f"{'question':44} {'first':>8} {'warm':>8} {'cpu':>8}   (ms)")
-    for name, (first, warm, cpu) in found["questions"].items():
-        print(f"{name:44} {first:8.1f} {warm:8.1f} {cpu:8.1f}   {'' if warm <= 100 else 'over 100'}")
+    print(f"{'question':44} {'first':>8} {'warm':>8} {'cpu':>8} {'peak':>6}   (ms, MiB so far)")
+    for name, (first, warm, cpu, peak) in found["questions"].items():
+        print(f"{name:44} {first:8.1f} {warm:8.1f} {cpu:8.1f} {peak:6.0f}   {'' if warm <= 100 else 'over 100'}")
     print(f"start and first two questions {found['start']:.2f} s, peak {found['peak']:.0f} MiB")
 
 

@@ -33,8 +33,9 @@ def record_batches(store: Store, filters: Filters) -> Iterator[Any]:
     )
     store.rollup.ready_sources(store.ledger)
     used = {name: value for name, value in asked.params.items() if f"${name}" in sql}
-    with store.engine.cursor(window(store, filters)) as cursor:
-        yield from cursor.sql(sql, params=used).to_arrow_reader(PIECE)
+    with store.engine.cursor() as cursor:
+        question = store.engine.over(cursor, window(store, filters), sql)
+        yield from cursor.sql(question, params=used).to_arrow_reader(PIECE)
 
 
 def report_errors(store: Store) -> dict[str, list[str]]:

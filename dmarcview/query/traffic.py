@@ -108,15 +108,17 @@ def sources(store: Store, filters: Filters = Filters(), *, limit: int | None = 5
     first_day, last_day (datetime64[s]); source_class, service, service_type, country, asn, as_name, reverse_dns.
     """
     asked = over_days(filters)
+    where, params = asked.where, asked.params
     join = JOIN if asked.by_class else ""
-    among = ""
     if limit is not None:  # the sum alone first: the rest only for those that are shown
-        among = (
-            "semi join (select c.domain, c.source_ip, sum(messages) as n "
-            f"from cube c {join} where {asked.where} group by c.domain, c.source_ip "
-            f"order by n desc, c.domain, c.source_ip limit {int(limit)}) top "
-            "on c.domain = top.domain and c.source_ip = top.source_ip"
+        store.rollup.ready_sources(store.ledger)
+        top = (
+            f"select c.domain, c.source_ip, sum(messages) as n from cube c {join} where {where} "
+            f"group by c.domain, c.source_ip order by n desc, c.domain, c.source_ip limit {int(limit)}"
         )
+        pairs = [(r[0], r[1]) for r in store.engine.rows(top, params, window(store, filters))]
+        where, more = _among(where, pairs)
+        params = params | more
     sql = (
         f"with c as (select c.domain, c.source_ip, {RATES}, "
         "cast(coalesce(sum(messages) filter (where forwarded), 0) as bigint) as forwarded, "
@@ -124,10 +126,23 @@ def sources(store: Store, filters: Filters = Filters(), *, limit: int | None = 5
         "cast(coalesce(sum(messages) filter (where not coalesce(dkim_aligned or spf_aligned, false) and "
         "coalesce(disposition, 'none') not in ('quarantine', 'reject')), 0) as bigint) as delivered_fail, "
         "count(distinct submitter) as reporters, min(day) as first_day, max(day) as last_day "
-        f"from (select * from cube c {among}) c {join} where {asked.where} group by c.domain, c.source_ip) "
+        f"from cube c {join} where {where} group by c.domain, c.source_ip) "
         f"select c.*, {WHO} from c {JOIN} order by messages desc, c.domain, c.source_ip"
     )
-    return _ask(store, filters, sql, asked.params)
+    return _ask(store, filters, sql, params)
+
+
+def _among(where: str, pairs: list[tuple[str, str]]) -> tuple[str, dict[str, str]]:
+    """Conditions narrowed to these sources: by address first, which the files' statistics can use."""
+    if not pairs:
+        return "false", {}
+    ips = {f"top_ip{i}": ip for i, ip in enumerate(sorted({ip for _, ip in pairs}))}
+    both = {f"top_pair{i}": f"{domain} {ip}" for i, (domain, ip) in enumerate(pairs)}
+    narrowed = (
+        f"{where} and c.source_ip in ({', '.join('$' + n for n in ips)}) "
+        f"and c.domain || ' ' || c.source_ip in ({', '.join('$' + n for n in both)})"
+    )
+    return narrowed, ips | both
 
 
 @dataclass(frozen=True, slots=True)

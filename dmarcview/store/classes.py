@@ -103,20 +103,20 @@ class Classes:
         pending = IDENTITIES.format(source="pending_records")
         identities = f"select * from {engine.scan(live, SOURCE_END)} union all by name ({pending})" if live else pending
         wanted = "semi join wanted w on c.domain = w.domain and c.source_ip = w.source_ip" if pairs is not None else ""
-        with engine.cursor(Window(snapshot, (MAIN,))) as cursor:
+        at = Window(snapshot, (MAIN,))
+        with engine.cursor() as cursor:
             if pairs is not None:
                 domains, ips = zip(*pairs, strict=True)
                 cursor.register("wanted", pa.table({"domain": pa.array(domains), "source_ip": pa.array(ips)}))
             names: dict[tuple[str, str], dict[str, list[Named]]] = {}
-            for d, ip, kind, *name in cursor.execute(
-                _NAMES.format(identities=identities, wanted=wanted, names=NAMES)
-            ).fetchall():
+            question = engine.over(cursor, at, _NAMES.format(identities=identities, wanted=wanted, names=NAMES))
+            for d, ip, kind, *name in cursor.execute(question).fetchall():
                 names.setdefault((d, ip), {}).setdefault(kind, []).append(Named(*name))
             kinds = ("dkim", "spf", "header_from", "envelope_from", "override")
             none: dict[str, list[Named]] = {}
             return [
                 SourceFacts(*r, *(tuple(names.get((r[0], r[1]), none).get(k, ())) for k in kinds))
-                for r in cursor.execute(_TOTALS.format(wanted=wanted)).fetchall()
+                for r in cursor.execute(engine.over(cursor, at, _TOTALS.format(wanted=wanted))).fetchall()
             ]
 
     def _companions(self, engine: Engine, snapshot: Snapshot) -> None:

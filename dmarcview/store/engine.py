@@ -1,12 +1,13 @@
 """DuckDB, the engine of questions: SQL over one snapshot, with frames of settled types out.
 
-Questions name the views `records` and `cube` (files and pending rows of the chosen shelves) and the tables `sources`
+Questions name `records` and `cube` (files and pending rows of the chosen shelves) and the tables `sources`
 (who is behind an address) and `rollup` (see rollup.py). They use named parameters and SQL that Spark also runs.
 """
 
 # ruff: noqa: S608 - SQL is put together from our own constants; values from outside are parameters
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,16 +22,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 THREADS = 2
-MEMORY = "160MB"  # DuckDB's own; the process needs 130 MB more for the libraries
+MEMORY = "128MB"  # DuckDB's own; the process needs 130 MB more for the libraries
 SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "threads": THREADS,
     "memory_limit": MEMORY,
     "autoinstall_known_extensions": False,  # nothing is downloaded
     "autoload_known_extensions": False,
     "python_enable_replacements": False,  # a name in SQL is never a Python variable
+    "preserve_insertion_order": False,  # every question sorts
     "enable_external_file_cache": False,  # the system caches files, outside our memory
 }
 MAY_MISS = ("pct", "asn")  # whole numbers that are Int64 also when none is missing
+RELATIONS = {"records": RECORDS_END, "cube": CUBE_END}
 SESSION = ("set TimeZone = 'UTC'", "set parquet_metadata_cache = true")  # files never change
 
 
@@ -58,28 +61,35 @@ class Engine:
             self.con.execute(sql.replace("set ", "set global "))
 
     @contextmanager
-    def cursor(self, window: Window | None = None) -> Iterator[Any]:
-        """A DuckDB cursor with the views of `window`."""
+    def cursor(self) -> Iterator[Any]:
+        """A DuckDB cursor of its own."""
         import duckdb
 
         cursor = self.con.cursor()
         try:
-            if window is not None:
-                self._views(cursor, window)
             yield cursor
         except duckdb.IOException as e:
             raise StoreDamaged(f"a record file cannot be read: {e}; restore a backup or run dmarcview reindex") from e
         finally:
             cursor.close()
 
-    def _views(self, cursor: Any, window: Window) -> None:
-        snapshot, shelves = window.snapshot, window.shelves
-        chosen = snapshot.chosen(shelves, window.begin, window.end)
-        cursor.register("pending_records", snapshot.pending_records(shelves))
-        cursor.register("pending_cube", snapshot.pending_cube(shelves))
-        for view, ending in (("records", RECORDS_END), ("cube", CUBE_END)):
-            rows = self.union([f.path for f in chosen], ending, f"pending_{view}")
-            cursor.execute(f"create or replace temp view {view} as {rows}")
+    def over(self, cursor: Any, window: Window, sql: str) -> str:
+        """The question with `records` and `cube` as it names them: files and pending rows of the window.
+
+        Only what is named is opened. Common table expressions, because views would open every file twice.
+        """
+        chosen = [f.path for f in window.snapshot.chosen(window.shelves, window.begin, window.end)]
+        parts = []
+        for name, ending in RELATIONS.items():
+            pending = f"pending_{name}"
+            if name in sql:
+                cursor.register(pending, getattr(window.snapshot, pending)(window.shelves))
+            if re.search(rf"\bfrom {name}\b", sql):
+                parts.append(f"{name} as not materialized ({self.union(chosen, ending, pending)})")
+        if not parts:
+            return sql
+        head, rest = ", ".join(parts), sql.lstrip()
+        return f"with {head}, {rest[5:]}" if rest.startswith("with ") else f"with {head} {rest}"
 
     def union(self, paths: list[str], ending: str, pending: str) -> str:
         """SQL of files and pending rows together."""
@@ -94,25 +104,25 @@ class Engine:
 
     def frame(self, sql: str, params: dict[str, Any], window: Window | None = None) -> pd.DataFrame:
         """The answer as a frame: text `str`, times `datetime64[s, UTC]`, days `date`, counts int64."""
-        with self.cursor(window) as cursor:
-            return frame(self.arrow(cursor, sql, params))
-
-    @staticmethod
-    def arrow(cursor: Any, sql: str, params: dict[str, Any]) -> Any:
-        """The answer as an Arrow table; parameters that the text does not name are left out."""
-        used = {k: v for k, v in params.items() if f"${k}" in sql}
-        return cursor.sql(sql, params=used).to_arrow_table()
+        with self.cursor() as cursor:
+            text = sql if window is None else self.over(cursor, window, sql)
+            return frame(cursor.sql(text, params=_used(sql, params)).to_arrow_table())
 
     def rows(self, sql: str, params: dict[str, Any], window: Window | None = None) -> list[tuple[Any, ...]]:
         """The answer as tuples."""
-        used = {k: v for k, v in params.items() if f"${k}" in sql}
-        with self.cursor(window) as cursor:
-            out: list[tuple[Any, ...]] = cursor.execute(sql, used).fetchall()
+        with self.cursor() as cursor:
+            text = sql if window is None else self.over(cursor, window, sql)
+            out: list[tuple[Any, ...]] = cursor.execute(text, _used(sql, params)).fetchall()
             return out
 
     def close(self) -> None:
         """End the database."""
         self.con.close()
+
+
+def _used(sql: str, params: dict[str, Any]) -> dict[str, Any]:
+    """The parameters that a text names; DuckDB refuses others."""
+    return {k: v for k, v in params.items() if f"${k}" in sql}
 
 
 def frame(content: Any) -> pd.DataFrame:

@@ -22,6 +22,7 @@ SHELVES = ("main", "doubt")
 _TEXTS = ("domain", "source_ip", "source_class", "service", "service_type", "country", "as_name", "reverse_dns")
 _NUMBERS = ("asn",)
 _CLASS = "coalesce(s.source_class, 'unknown')"
+LOAD = 5_000  # sources read at a time
 MANY = 50  # so many changed domains are summed again by reading all
 
 
@@ -48,15 +49,20 @@ class Rollup:
 
         with self.lock:
             names = (*_TEXTS, *_NUMBERS)
+            types = [pa.string()] * len(_TEXTS) + [pa.int64()] * len(_NUMBERS)
             with ledger.read() as conn:
                 now = counter(conn, "classes")
                 if now == self._classes:
                     return
                 query = select(*(sources.c[n] for n in names)).where(sources.c.changed > self._classes)
-                found = conn.execute(query).all()
-            types = [pa.string()] * len(_TEXTS) + [pa.int64()] * len(_NUMBERS)
-            columns = list(zip(*found, strict=True)) if found else [()] * len(names)
-            changed = pa.table({n: pa.array(c, t) for n, c, t in zip(names, columns, types, strict=True)})
+                found = conn.execution_options(yield_per=LOAD).execute(query)
+                batches = [
+                    pa.record_batch(
+                        [pa.array(c, t) for c, t in zip(zip(*part, strict=True), types, strict=True)], names
+                    )
+                    for part in found.partitions()
+                ]
+            changed = pa.Table.from_batches(batches, pa.schema(list(zip(names, types, strict=True))))
             with self.engine.cursor() as cursor:
                 cursor.register("changed", changed)
                 cursor.execute(
