@@ -197,9 +197,9 @@ def check(store: Store) -> Checked:
     if faults:
         return Checked(0, 0, len(snapshot.files), tuple(faults))
     at = Window(snapshot, (MAIN, DOUBT, APART))
-    stored = dict(store.engine.rows("select report_key, count(*) from records group by report_key", {}, at))
+    stored = dict(store.heavy.rows("select report_key, count(*) from records group by report_key", {}, at))
     messages, cubed = (
-        store.engine.rows(f"select cast(coalesce(sum({n}), 0) as bigint) from {t}", {}, at)[0][0]
+        store.heavy.rows(f"select cast(coalesce(sum({n}), 0) as bigint) from {t}", {}, at)[0][0]
         for n, t in (('"count"', "records"), ("messages", "cube"))
     )
     with store.ledger.read() as conn:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 THREADS = 2
-MEMORY = "128MB"  # DuckDB's own; the process needs 130 MB more for the libraries
+MEMORY = "96MB"  # DuckDB's own, for questions; the process needs 130 MB more for the libraries
+HEAVY_MEMORY = "512MB"  # for merging files, and for facts about every source; more spills to disk
 SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "threads": THREADS,
     "memory_limit": MEMORY,
@@ -51,12 +52,14 @@ class Window:
 class Engine:
     """One in-memory DuckDB database; each question gets its own cursor, so threads may ask at once."""
 
-    def __init__(self, folder: Path, spill: Path, memory: str = MEMORY) -> None:
+    def __init__(self, folder: Path, spill: Path, memory: str = MEMORY, threads: int = THREADS) -> None:
         import duckdb
 
         self.folder = folder
         self.lock = RLock()
-        self.con = duckdb.connect(":memory:", config=SETTINGS | {"memory_limit": memory, "temp_directory": str(spill)})
+        self.con = duckdb.connect(
+            ":memory:", config=SETTINGS | {"memory_limit": memory, "threads": threads, "temp_directory": str(spill)}
+        )
         for sql in SESSION:
             self.con.execute(sql.replace("set ", "set global "))
 

@@ -153,7 +153,7 @@ def _records(store: Store, snapshot: Any, row: dict[str, Any]) -> Records:
     at = Window(snapshot, (MAIN, DOUBT, APART), row["begin"], max(row["end"], row["begin"] + 1))
     out = Records()
     known: dict[Shape, int] = {}
-    for r in store.engine.rows(sql, {"domain": row["domain"], "key": row["report_key"]}, at):
+    for r in store.heavy.rows(sql, {"domain": row["domain"], "key": row["report_key"]}, at):
         f = dict(zip(names, r, strict=True))
         shape = Shape(
             f["disposition"],

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from dmarcview.query import Filters
 
     from .backup import Checked
+    from .blocks import Written
+    from .columns import Columns
     from .engine import Engine
     from .rebuild import Read, Rebuilt
     from .rollup import Rollup
@@ -47,10 +49,11 @@ class Store:
         self.data, self.ledger, self.clock = data, ledger, clock
         self.archive = Archive(data / "archive")
         self._appender = Appender(ledger, self.archive, data / "records", clock, watched)
-        self._upkeep = Upkeep(data, ledger, clock, lambda: self.engine)
+        self._upkeep = Upkeep(data, ledger, clock, lambda: self.heavy)
         self.classes = Classes(ledger)
         self._snapshot: Snapshot | None = None
         self._engine: Engine | None = None
+        self._heavy: Engine | None = None
         self._rollup: Rollup | None = None
         self.totals: dict[tuple[str, ...], tuple[int, int, tuple[Any, ...]]] = {}  # see query.summary
         self._lock = RLock()
@@ -100,6 +103,9 @@ class Store:
         if self._engine is not None:
             self._engine.close()
             self._engine = self._rollup = None
+        if self._heavy is not None:
+            self._heavy.close()
+            self._heavy = None
         self.ledger.close()
 
     def __enter__(self) -> Store:
@@ -146,6 +152,16 @@ class Store:
 
                 self._engine = Engine(self.data / "records", self.data / "spill")
             return self._engine
+
+    @property
+    def heavy(self) -> Engine:
+        """An engine with more memory, for upkeep and for facts about every source."""
+        with self._lock:
+            if self._heavy is None:
+                from .engine import HEAVY_MEMORY, Engine
+
+                self._heavy = Engine(self.data / "records", self.data / "spill", HEAVY_MEMORY, threads=1)
+            return self._heavy
 
     @property
     def rollup(self) -> Rollup:
@@ -206,19 +222,39 @@ class Store:
 
     def touched_since(self, version: int) -> list[tuple[str, str]]:
         """(domain, source_ip) of sources in believed reports newer than `version`."""
-        return self.classes.touched(self.engine, self.snapshot(), version)
+        return self.classes.touched(self.heavy, self.snapshot(), version)
 
     def source_facts(self, pairs: Sequence[tuple[str, str]] | None = None) -> list[SourceFacts]:
         """What all believed reports say of these sources (all sources when None)."""
-        return self.classes.facts(self.engine, self.snapshot(), pairs)
+        return self.classes.facts(self.heavy, self.snapshot(), pairs)
 
     def put_sources(self, rows: Sequence[SourceRow], upto: int | None = None) -> None:
         """Write classes; `upto` is the version that `classified()` shall give from now on."""
         self.classes.put(rows, upto)
 
-    def source_rows(self, domain: str | None = None) -> list[SourceRow]:
-        """The classes written."""
-        return self.classes.all(domain)
+    def source_columns(
+        self, domains: Sequence[str] | None = None, pairs: Sequence[tuple[str, str]] | None = None
+    ) -> Columns:
+        """What classification asks of `source_facts`, as columns: of these domains, of these sources, or of all."""
+        from . import columns
+
+        return columns.read(self.engine, self.snapshot(), domains, pairs)
+
+    def domain_sizes(self, since: int = -1) -> dict[str, int]:
+        """Rows to be read for the sources of each domain that believed reports newer than `since` name."""
+        return self.classes.sizes(self.engine, self.snapshot(), since)
+
+    def source_table(self, domains: Sequence[str] | None = None) -> Any:
+        """The classes written, as an Arrow table with the columns of `blocks.NAMES`."""
+        return self.classes.table(domains)
+
+    def put_source_table(self, table: Any, upto: int | None = None) -> Written:
+        """Write classes as such a table without `changed`; `upto` as in `put_sources`."""
+        return self.classes.put_table(table, upto)
+
+    def source_rows(self, domain: str | None = None, source_ip: str | None = None) -> list[SourceRow]:
+        """The classes written: of all sources, of one domain's, of one address."""
+        return self.classes.all(domain, source_ip)
 
     def put_label(self, label: Label) -> Label:
         """Set a user's label; classification reads it, and it wins."""
