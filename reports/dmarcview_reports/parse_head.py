@@ -111,7 +111,7 @@ def describe(raw: Rest, normal: Normaliser, content_hash: str, mail_domain: str 
     policy = normal.remembered(_policy)[(*said, "" if raw.policies else None)]
     policy_codes = ("two_policies", *policy.codes) if len(raw.policies) > 1 else policy.codes
     version = normal.text(raw.version, codes)
-    newer = generator is not None or any(said[slot] is not None for slot in (P_NP, P_TESTING, P_DISCOVERY))
+    newer = metadata[GENERATOR] is not None or any(said[slot] is not None for slot in (P_NP, P_TESTING, P_DISCOVERY))
     return Head(
         own_domain or mail_domain or _named(org_name),
         org_name,
