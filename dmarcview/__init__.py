@@ -6,18 +6,18 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dmarcview.store import Store
+    from dmarcview.library import Library
     from dmarcview_reports.model import Reading
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "open", "parse"]
 
 
-def open(path_or_url: str | os.PathLike[str], *, read_only: bool = True) -> Store:  # noqa: A001 - `dmarcview.open`
+def open(path_or_url: str | os.PathLike[str], *, read_only: bool = True) -> Library:  # noqa: A001 - `dmarcview.open`
     """The store at a data folder or database URL: `.records() .daily() .sources() .reports()` give DataFrames."""
-    from dmarcview.store import Store
+    from dmarcview.library import Library
 
-    return Store.open(os.fspath(path_or_url), read_only=read_only)
+    return Library.open(os.fspath(path_or_url), read_only=read_only)
 
 
 def parse(path_or_bytes: str | os.PathLike[str] | bytes, *, name: str | None = None) -> Reading:

@@ -74,7 +74,7 @@ def _type(hint: Any) -> str:
 
 def commands_page() -> str:
     """Every command with its options."""
-    from dmarcview import cli
+    from dmarcview import syntax
 
     lines = [
         "# Commands",
@@ -91,10 +91,10 @@ def commands_page() -> str:
         "| 130 | stopped from the keyboard |",
         "",
     ]
-    actions = cli.parser()._subparsers
+    actions = syntax.parser()._subparsers
     assert actions is not None
     choices: dict[str, argparse.ArgumentParser] = dict(actions._group_actions[0].choices or {})
-    for command in cli.COMMANDS:
+    for command in syntax.COMMANDS:
         lines += [f"## {command.name}", "", command.help, "", "| argument | meaning |", "| --- | --- |"]
         for action in choices[command.name]._actions:
             if isinstance(action, argparse._HelpAction):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dmarcview import cli
+from dmarcview import syntax
 from dmarcview.config import read
 from dmarcview.config.reader import settings_paths
 from dmarcview.reference import PAGES
@@ -23,7 +23,7 @@ def test_the_reference_page_is_what_the_code_says(name: str) -> None:
 
 def test_every_command_is_documented() -> None:
     page = (DOCS / "reference" / "commands.md").read_text()
-    for command in cli.COMMANDS:
+    for command in syntax.COMMANDS:
         assert f"\n## {command.name}\n" in page
 
 
@@ -42,7 +42,7 @@ def test_settings_shown_in_the_docs_are_accepted(name: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("page", sorted(path.relative_to(ROOT).as_posix() for path in DOCS.glob("*.md")))
 def test_commands_named_in_the_docs_exist(page: str) -> None:
-    known = {command.name for command in cli.COMMANDS}
+    known = {command.name for command in syntax.COMMANDS}
     for word in re.findall(r"`dmarcview ([a-z]+)", (ROOT / page).read_text()):
         assert word in known, f"{page} names `dmarcview {word}`"
 

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dmarcview import query
+from dmarcview.library import Library
 from dmarcview.query import Filters
 from dmarcview.store import SourceRow, Store
 from dmarcview_reports.model import Records
@@ -22,7 +23,7 @@ from tests.store_data import D0, DAY, records, report, shape, taken
 @pytest.fixture(params=["pending", "filed"])
 def filled(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[object]:
     """A store into which a test puts reports; asked with pending rows, and with rows in files."""
-    with Store.open(tmp_path) as store:
+    with Library.open(tmp_path) as store:
 
         def put(*reports: object, **more: object) -> Store:
             for i, r in enumerate(reports):
@@ -163,7 +164,7 @@ def test_days_sum_to_the_counts_whatever_the_periods_and_the_order(
     for _ in range(2):
         order = [*reports, *rng.sample(reports, rng.randint(0, len(reports)))]
         rng.shuffle(order)
-        with Store.open(tmp_path_factory.mktemp("order")) as store:
+        with Library.open(tmp_path_factory.mktemp("order")) as store:
             for i, r in enumerate(order):
                 store.append_many([taken(f"i{i}", r)])
                 if rng.random() < 0.4:

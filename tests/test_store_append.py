@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import update
 
 from dmarcview import query
+from dmarcview.library import Library
 from dmarcview.store import Store, StoreError, StoreFormat, StoreFull, tables
 from dmarcview_reports.model import Other, Refusal
 from tests.store_data import D0, DAY, PLAIN, records, report, shape, taken
@@ -39,7 +40,7 @@ def postgres() -> Iterator[Callable[[], str]]:
 def opened(request: pytest.FixtureRequest, tmp_path: Path, postgres: Callable[[], str]) -> Iterator[Opener]:
     url = fresh_database(postgres(), uuid.uuid4().hex) if request.param == "postgresql" else None
     with ExitStack() as stack:
-        yield lambda **more: stack.enter_context(Store.open(tmp_path / "data", url=url, **more))
+        yield lambda **more: stack.enter_context(Library.open(tmp_path / "data", url=url, **more))
 
 
 def messages(store: Store, **filters: object) -> int:
@@ -208,7 +209,7 @@ def test_a_newer_format_is_refused_with_what_to_do(opened: Opener, tmp_path: Pat
 
 def test_reading_makes_no_store(tmp_path: Path) -> None:
     with pytest.raises(StoreFormat, match="no store"):
-        Store.open(tmp_path / "none", read_only=True)
+        Library.open(tmp_path / "none", read_only=True)
     assert not (tmp_path / "none").exists()
 
 
@@ -216,7 +217,7 @@ def test_reading_makes_no_store(tmp_path: Path) -> None:
 def test_a_disk_fault_while_archiving_keeps_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    with Store.open(tmp_path) as store:
+    with Library.open(tmp_path) as store:
         store.append_many([taken("before", report("r0"))])
 
         def fail(fd: int) -> None:
@@ -234,7 +235,7 @@ def test_a_disk_fault_while_archiving_keeps_nothing(
 
 
 def test_a_full_disk_under_the_ledger_keeps_nothing(tmp_path: Path) -> None:
-    with Store.open(tmp_path) as store:
+    with Library.open(tmp_path) as store:
         store.append_many([taken("a", report())])
         with store.ledger.engine.connect() as conn:
             pages = conn.exec_driver_sql("pragma page_count").scalar_one()
@@ -253,7 +254,7 @@ def test_a_full_disk_under_the_ledger_keeps_nothing(tmp_path: Path) -> None:
 
 
 def test_a_disk_fault_while_writing_a_file_leaves_rows_pending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Store.open(tmp_path) as store:
+    with Library.open(tmp_path) as store:
         store.append_many([taken("a", report())])
 
         def fail(fd: int) -> None:
@@ -269,7 +270,7 @@ def test_a_disk_fault_while_writing_a_file_leaves_rows_pending(tmp_path: Path, m
 
 
 def _append(data: Path, url: str | None, worker: int) -> None:
-    with Store.open(data, url=url) as store:
+    with Library.open(data, url=url) as store:
         for i in range(40):
             shared = report(f"shared-{i}")
             own = report(f"own-{worker}-{i}")
@@ -283,7 +284,7 @@ def test_several_processes_at_once_keep_each_report_once(
     kind: str, tmp_path: Path, postgres: Callable[[], str]
 ) -> None:
     url = fresh_database(postgres(), uuid.uuid4().hex) if kind == "postgresql" else None
-    Store.open(tmp_path, url=url).close()
+    Library.open(tmp_path, url=url).close()
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=_append, args=(tmp_path, url, n)) for n in range(3)]
     for w in workers:
@@ -291,7 +292,7 @@ def test_several_processes_at_once_keep_each_report_once(
     for w in workers:
         w.join()
         assert w.exitcode == 0
-    with Store.open(tmp_path, url=url) as store:
+    with Library.open(tmp_path, url=url) as store:
         found = store.check()
         assert found.faults == ()
         assert found.reports == 40 + 3 * 40

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dmarcview.store import Store
+from dmarcview.library import Library
 from tests import store_worker
 
 KILLS = int(os.environ.get("STORE_KILLS", "120"))
@@ -25,7 +25,7 @@ def test_every_acknowledged_report_is_kept_once_through_a_hundred_kills(
     rng = random.Random(seed)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.store_worker", "duckdb", "pyarrow.parquet", "pyarrow.compute"])
-    store = Store.open(tmp_path)
+    store = Library.open(tmp_path)
     kinds = (store_worker.appender, store_worker.appender, store_worker.upkeeper)
     running = [None] * len(kinds)
     snapshots = 0

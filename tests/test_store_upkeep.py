@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import inspect
 
 from dmarcview import query
+from dmarcview.library import Library
 from dmarcview.store import Label, Retention, SourceRow, Store, StoreError, StoreFormat, tables
 from dmarcview_reports.model import Reading, Refusal
 from tests.store_data import D0, DAY, PLAIN, records, report, shape, taken
@@ -43,7 +44,7 @@ def read(raw: bytes, name: str) -> Reading:
 
 def test_merging_changes_no_answer_and_old_files_wait_an_hour(tmp_path: Path) -> None:
     clock = Clock()
-    with Store.open(tmp_path, clock=clock) as store:
+    with Library.open(tmp_path, clock=clock) as store:
         for i in range(12):
             fill(store, 1, i)
             store.flush()
@@ -64,7 +65,7 @@ def test_merging_changes_no_answer_and_old_files_wait_an_hour(tmp_path: Path) ->
 
 def test_a_file_that_nobody_lists_is_swept_after_an_hour(tmp_path: Path) -> None:
     clock = Clock()
-    with Store.open(tmp_path, clock=clock) as store:
+    with Library.open(tmp_path, clock=clock) as store:
         fill(store, 2)
         store.flush()
         orphan = tmp_path / "records" / "2026-01" / "00ff.parquet"
@@ -80,7 +81,7 @@ def test_a_file_that_nobody_lists_is_swept_after_an_hour(tmp_path: Path) -> None
 
 def test_flush_is_due_by_rows_or_by_age(tmp_path: Path) -> None:
     clock = Clock()
-    with Store.open(tmp_path, clock=clock) as store:
+    with Library.open(tmp_path, clock=clock) as store:
         assert not store.flush_due()
         fill(store, 1)
         assert not store.flush_due()
@@ -97,7 +98,7 @@ def test_flush_is_due_by_rows_or_by_age(tmp_path: Path) -> None:
 @pytest.mark.parametrize("filed", [True, False])
 def test_prune_by_age_and_by_domain(tmp_path: Path, filed: bool) -> None:
     clock = Clock(D0 + 50 * DAY)
-    with Store.open(tmp_path, clock=clock) as store:
+    with Library.open(tmp_path, clock=clock) as store:
         fill(store, 40)
         for name in ("keep.example", "short.example", "gone.example"):
             store.append_many([taken(name, report(name, domain=name, begin=D0 + 30 * DAY, end=D0 + 31 * DAY))])
@@ -117,7 +118,7 @@ def test_prune_by_age_and_by_domain(tmp_path: Path, filed: bool) -> None:
 
 def test_raw_bytes_have_a_retention_of_their_own(tmp_path: Path) -> None:
     clock = Clock(D0)
-    with Store.open(tmp_path, clock=clock) as store:
+    with Library.open(tmp_path, clock=clock) as store:
         store.append_many([taken("old", report("old"))])
         clock.now += 20 * DAY
         store.append_many([taken("new", report("new"))])
@@ -132,7 +133,7 @@ def test_raw_bytes_have_a_retention_of_their_own(tmp_path: Path) -> None:
 
 def writing(data: Path, start: int, stop: threading.Event) -> threading.Thread:
     def work() -> None:
-        with Store.open(data) as other:
+        with Library.open(data) as other:
             n = start
             while not stop.is_set():
                 fill(other, 1, n)
@@ -147,7 +148,7 @@ def writing(data: Path, start: int, stop: threading.Event) -> threading.Thread:
 
 def test_a_backup_of_a_busy_store_is_whole_and_can_be_restored(tmp_path: Path) -> None:
     stop = threading.Event()
-    with Store.open(tmp_path / "data") as store:
+    with Library.open(tmp_path / "data") as store:
         fill(store, 20)
         store.flush()
         store.put_label(Label("ip", "192.0.2.1", "own"))
@@ -165,7 +166,7 @@ def test_a_backup_of_a_busy_store_is_whole_and_can_be_restored(tmp_path: Path) -
     counts = []
     for n in range(3):
         Store.restore(tmp_path / f"backup{n}", tmp_path / f"restored{n}")
-        with Store.open(tmp_path / f"restored{n}") as again:
+        with Library.open(tmp_path / f"restored{n}") as again:
             assert again.check().faults == ()
             found = query.summary(again)
             assert found["messages"] == found["reports"] * PLAIN.messages
@@ -184,7 +185,7 @@ def test_a_backup_of_a_busy_store_is_whole_and_can_be_restored(tmp_path: Path) -
 
 def test_reindex_rebuilds_everything_from_the_archive_beside_a_writer(tmp_path: Path) -> None:
     stop = threading.Event()
-    with Store.open(tmp_path) as store:
+    with Library.open(tmp_path) as store:
         fill(store, 30)
         store.append_many([taken("junk", refusals=(Refusal("bad_xml", "an older reason"),))])
         store.append_many([taken("unkept", report("unkept", domain="kept.example"))], keep_raw=False)
@@ -215,11 +216,11 @@ def test_reindex_rebuilds_everything_from_the_archive_beside_a_writer(tmp_path: 
 
 
 def test_reindex_brings_back_a_lost_ledger(tmp_path: Path) -> None:
-    with Store.open(tmp_path) as store:
+    with Library.open(tmp_path) as store:
         fill(store, 12)
     for file in tmp_path.glob("ledger.sqlite*"):
         file.unlink()
-    with Store.open(tmp_path) as store:
+    with Library.open(tmp_path) as store:
         assert query.summary(store)["reports"] == 0
         store.reindex(read)
         assert query.summary(store)["messages"] == 12 * PLAIN.messages
@@ -227,17 +228,17 @@ def test_reindex_brings_back_a_lost_ledger(tmp_path: Path) -> None:
 
 
 def test_a_torn_frame_at_the_end_of_a_segment_is_left_out(tmp_path: Path) -> None:
-    with Store.open(tmp_path) as store:
+    with Library.open(tmp_path) as store:
         fill(store, 3)
         (name,) = store.archive.segments()
     path = tmp_path / "archive" / name
     path.write_bytes(path.read_bytes()[:-5])
-    with Store.open(tmp_path) as store:
+    with Library.open(tmp_path) as store:
         assert [k.origin.name for _, k in store.archive.scan(name)] == ["i0", "i1"]
 
 
 def test_touched_sources_are_those_of_new_reports_only(tmp_path: Path) -> None:
-    with Store.open(tmp_path) as store:
+    with Library.open(tmp_path) as store:
         fill(store, 2)
         at = store.version()
         assert store.touched_since(at) == []
@@ -257,7 +258,7 @@ def test_a_ledger_of_another_program_is_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "ledger.sqlite") as conn:
         conn.execute("create table reports (x)")
     with pytest.raises(StoreFormat, match="not dmarcview"):
-        Store.open(tmp_path)
+        Library.open(tmp_path)
 
 
 def test_a_stored_ledger_of_format_1_is_upgraded_and_keeps_its_answers(tmp_path: Path) -> None:
@@ -266,8 +267,8 @@ def test_a_stored_ledger_of_format_1_is_upgraded_and_keeps_its_answers(tmp_path:
         conn.executescript(old.read_text())
     conn.close()
     with pytest.raises(StoreFormat, match="older format 1"):
-        Store.open(tmp_path, read_only=True)
-    with Store.open(tmp_path) as store:
+        Library.open(tmp_path, read_only=True)
+    with Library.open(tmp_path) as store:
         assert store.ledger.format() == tables.FORMAT
         assert query.summary(store)["messages"] == 2 * PLAIN.messages
         assert query.refused(store)["code"].tolist() == ["bad_xml"]
@@ -279,7 +280,7 @@ def test_a_stored_ledger_of_format_1_is_upgraded_and_keeps_its_answers(tmp_path:
 
 
 def test_totals_follow_new_pruned_and_promoted_reports(tmp_path: Path) -> None:
-    with Store.open(tmp_path, clock=Clock(D0 + 40 * DAY)) as store:
+    with Library.open(tmp_path, clock=Clock(D0 + 40 * DAY)) as store:
         assert query.summary(store)["reports"] == 0
         fill(store, 3)
         assert query.summary(store)["reports"] == 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from dmarcview.cli import Misuse
+from dmarcview.exits import Misuse
 
 if TYPE_CHECKING:
     from dmarcview.config import Config

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from dmarcview.cli import TAKEN, Misuse
 from dmarcview.commands import open_store, settings
+from dmarcview.exits import TAKEN, Misuse
 from dmarcview.terminal import facts, number, print_json, safe, share, table
 
 if TYPE_CHECKING:

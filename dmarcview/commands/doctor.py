@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from dmarcview.cli import REFUSED, TAKEN
 from dmarcview.commands import settings
+from dmarcview.exits import REFUSED, TAKEN
 from dmarcview.terminal import is_tty, print_json, safe
 
 _COLOURS = {"ok": "\x1b[32m", "warn": "\x1b[33m", "fail": "\x1b[31m"}

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dmarcview.cli import REFUSED, TAKEN
 from dmarcview.commands import open_store, settings
+from dmarcview.exits import REFUSED, TAKEN
 from dmarcview.terminal import facts, is_tty, number, print_json, safe, table
 from dmarcview.upkeep import classify
 from dmarcview_reports import inputs, reading, unpack

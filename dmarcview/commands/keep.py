@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dmarcview.cli import TAKEN, Misuse
 from dmarcview.commands import open_store, settings
+from dmarcview.exits import TAKEN, Misuse
 from dmarcview.terminal import facts, print_json
 
 

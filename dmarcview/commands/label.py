@@ -9,9 +9,9 @@ import os
 import re
 import time
 
-from dmarcview.cli import TAKEN, Misuse
 from dmarcview.commands import open_store, settings
 from dmarcview.commands.ask import iso
+from dmarcview.exits import TAKEN, Misuse
 from dmarcview.terminal import print_json, table
 
 _ASN = re.compile(r"AS([0-9]{1,10})", re.I)

@@ -7,9 +7,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from dmarcview.cli import REFUSED, TAKEN, Misuse
 from dmarcview.commands import open_store, settings
 from dmarcview.commands.ask import iso, rows
+from dmarcview.exits import REFUSED, TAKEN, Misuse
 from dmarcview.terminal import facts, number, print_json, table
 
 if TYPE_CHECKING:

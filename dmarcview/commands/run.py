@@ -6,9 +6,9 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from dmarcview.cli import REFUSED, TAKEN, Misuse
 from dmarcview.commands import settings
 from dmarcview.config import Config
+from dmarcview.exits import REFUSED, TAKEN, Misuse
 
 
 def _status(args: argparse.Namespace, config: Config) -> Path:

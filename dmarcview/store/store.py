@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import select
 
@@ -23,10 +23,6 @@ from .tables import items, meta, reports
 from .upkeep import Retention, Upkeep, Upkept
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from dmarcview.query import Filters
-
     from .backup import Checked
     from .blocks import Written
     from .columns import Columns
@@ -67,7 +63,7 @@ class Store:
         read_only: bool = False,
         clock: Callable[[], float] = time.time,
         watched: Iterable[str] = (),
-    ) -> Store:
+    ) -> Self:
         """Open the store in a data folder, making it unless `read_only`.
 
         `where` is the folder, or a URL `sqlite:///FOLDER/ledger.sqlite`; `url` names another ledger, such as
@@ -173,33 +169,6 @@ class Store:
                 self._rollup = Rollup(self.engine)
             return self._rollup
 
-    def records(self, filters: Filters | None = None, **fields: Any) -> pd.DataFrame:
-        """Every counted record as a frame with the columns of `dmarcview_reports.schema.COLUMNS`.
-
-        `fields` are those of `query.Filters`, such as `domains=("example.org",)`.
-        """
-        from dmarcview import query
-
-        return query.records(self, _filters(filters, fields))
-
-    def daily(self, filters: Filters | None = None, **fields: Any) -> pd.DataFrame:
-        """Messages a UTC day; the columns of `query.daily`."""
-        from dmarcview import query
-
-        return query.daily(self, _filters(filters, fields))
-
-    def sources(self, filters: Filters | None = None, **fields: Any) -> pd.DataFrame:
-        """One row a source, all of them; the columns of `query.sources`."""
-        from dmarcview import query
-
-        return query.sources(self, _filters(filters, fields), limit=None)
-
-    def reports(self, filters: Filters | None = None, **fields: Any) -> pd.DataFrame:
-        """One row a report, newest first, all of them; the columns of `query.reports`."""
-        from dmarcview import query
-
-        return query.reports(self, _filters(filters, fields), limit=None)
-
     def raw(self, report_key: str) -> Kept | None:
         """The input that brought a report, with its origin; None when the report or its raw bytes are not kept."""
         query = select(items.c.segment, items.c.start, items.c.length).join_from(reports, items)
@@ -238,11 +207,11 @@ class Store:
         """What classification asks of `source_facts`, as columns: of these domains, of these sources, or of all."""
         from . import columns
 
-        return columns.read(self.engine, self.snapshot(), domains, pairs)
+        return columns.read(self.heavy, self.snapshot(), domains, pairs)
 
     def domain_sizes(self, since: int = -1) -> dict[str, int]:
         """Rows to be read for the sources of each domain that believed reports newer than `since` name."""
-        return self.classes.sizes(self.engine, self.snapshot(), since)
+        return self.classes.sizes(self.heavy, self.snapshot(), since)
 
     def source_table(self, domains: Sequence[str] | None = None) -> Any:
         """The classes written, as an Arrow table with the columns of `blocks.NAMES`."""
@@ -330,9 +299,3 @@ class Store:
         from .backup import check
 
         return check(self)
-
-
-def _filters(filters: Filters | None, fields: dict[str, Any]) -> Filters:
-    from dmarcview.query import Filters
-
-    return filters if filters is not None else Filters(**fields)

@@ -1,0 +1,36 @@
+"""What `dmarcview.open` gives: a store whose questions are methods that return DataFrames."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dmarcview import query
+from dmarcview.query import Filters
+from dmarcview.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Library(Store):
+    """A store for people who write Python. `fields` are those of `query.Filters`: `domains=("example.org",)`."""
+
+    def records(self, filters: Filters | None = None, **fields: Any) -> pd.DataFrame:
+        """Every counted record as a frame with the columns of `dmarcview_reports.schema.COLUMNS`."""
+        return query.records(self, _filters(filters, fields))
+
+    def daily(self, filters: Filters | None = None, **fields: Any) -> pd.DataFrame:
+        """Messages a UTC day; the columns of `query.daily`."""
+        return query.daily(self, _filters(filters, fields))
+
+    def sources(self, filters: Filters | None = None, **fields: Any) -> pd.DataFrame:
+        """One row a source, all of them; the columns of `query.sources`."""
+        return query.sources(self, _filters(filters, fields), limit=None)
+
+    def reports(self, filters: Filters | None = None, **fields: Any) -> pd.DataFrame:
+        """One row a report, newest first, all of them; the columns of `query.reports`."""
+        return query.reports(self, _filters(filters, fields), limit=None)
+
+
+def _filters(filters: Filters | None, fields: dict[str, Any]) -> Filters:
+    return filters if filters is not None else Filters(**fields)

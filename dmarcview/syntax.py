@@ -1,0 +1,177 @@
+"""The grammar of the command line: which commands there are and which options they take."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import NamedTuple
+
+from dmarcview import __version__
+
+Add = Callable[[argparse.ArgumentParser], None]
+
+
+class Command(NamedTuple):
+    """One command: where its function `run` name is, its help, its own options, and whether it takes the filters."""
+
+    name: str
+    target: str  # "module:function" under dmarcview.commands
+    help: str
+    add: Add | None = None
+    filters: bool = False
+
+
+def _paths(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH", help="files, folders, globs, mbox, Maildir, or - for standard input"
+    )
+
+
+def _import(parser: argparse.ArgumentParser) -> None:
+    _paths(parser)
+    parser.add_argument("--no-raw", action="store_true", help="do not keep the raw inputs in the archive")
+
+
+def _sources(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--limit", type=_whole, default=50, help="most rows, 0 for all (50)")
+
+
+def _report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", metavar="ID", help="report key as `dmarcview reports` shows it, or its beginning")
+    parser.add_argument("--raw", action="store_true", help="write the input as it came, byte for byte")
+
+
+def _refused(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", nargs="?", choices=("list", "show", "replay"), default="list")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="numbers from the list; replay: all if none")
+    parser.add_argument("--code", help="only this refusal code")
+    parser.add_argument("--raw", action="store_true", help="show: write the input as it came, byte for byte")
+    parser.add_argument("--limit", type=_whole, default=50, help="most rows of the list, 0 for all (50)")
+
+
+def _export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--format", choices=("csv", "json", "parquet", "parsedmarc-csv", "parsedmarc-json"), default="csv"
+    )
+    parser.add_argument("--output", "-o", metavar="FILE", default="-", help="file to write, - for standard output")
+
+
+def _dashboard(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--listen", metavar="ADDRESS", help="address to listen on, before [dashboard] listen")
+    parser.add_argument("--port", type=_port, help="port to listen on, before [dashboard] port; 0 takes a free one")
+    _status(parser)
+
+
+def _status(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--status", metavar="FILE", help="write a JSON file when up: what listens where")
+    parser.add_argument("--with-parent", action="store_true", help="end when standard input does, as under `serve`")
+
+
+def _ingest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--once", action="store_true", help="take what the spool holds now, then end")
+    _status(parser)
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=_port, help="port of the dashboard; a free one by default")
+    parser.add_argument("--check", action="store_true", help="without a person: send, wait, read the page, compare")
+    parser.add_argument("--keep", metavar="DIR", help="keep the data in this folder")
+
+
+def _prune(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--days", type=_whole, help="keep this many days, before [data] retention_days")
+    parser.add_argument("--archive-days", type=_whole, help="keep raw mails this long, before [data] archive_days")
+
+
+def _backup(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", help="new folder for the copy")
+
+
+def _restore(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", help="folder that `dmarcview backup` wrote; --data is the new store")
+
+
+def _config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("check", "show", "reference"))
+    parser.add_argument("--write", metavar="DIR", help="reference: write every page into this folder")
+    parser.add_argument("--page", choices=("config", "commands", "columns", "codes"), default="config")
+
+
+def _doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--no-network", action="store_true", help="leave out what needs DNS")
+
+
+def _label(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", nargs="?", choices=("list", "set", "remove"), default="list")
+    parser.add_argument("target", nargs="?", help="address, network, service, AS15169, or a DKIM domain")
+    parser.add_argument("kind", nargs="?", metavar="CLASS", choices=("own", "third_party", "forwarder", "unknown"),
+                        help="own, third_party, forwarder or unknown")  # fmt: skip
+    parser.add_argument("--domain", help="only for this domain of yours; by default for all")
+    parser.add_argument("--note", default="", help="why, for those who come later")
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("import", "intake:run_import", "Read files and folders of reports into the store.", _import),
+    Command("parse", "intake:run_parse", "Read files and print what is in them; nothing is stored.", _paths),
+    Command("summary", "ask:run_summary", "Totals: messages, reports, passes, dispositions, classes.", None, True),
+    Command("sources", "ask:run_sources", "Who sends: addresses with their class and pass rates.", _sources, True),
+    Command("reports", "ask:run_reports", "Which reports are stored.", _sources, True),
+    Command("report", "ask:run_report", "One report with its records, or its raw input.", _report),
+    Command("refused", "refused:run", "What did not become rows: list, show, replay.", _refused),
+    Command("export", "ask:run_export", "Write record rows for other programs.", _export, True),
+    Command("label", "label:run", "Say yourself what a source is.", _label),
+    Command("receive", "run:run_receive", "Take report mails by SMTP and LMTP into the spool.", _status),
+    Command("ingest", "run:run_ingest", "Take mails from the spool into the store; keep the store in order.", _ingest),
+    Command("dashboard", "run:run_dashboard", "Serve the pages.", _dashboard),
+    Command("serve", "run:run_serve", "All three in one: receive, ingest, dashboard.", _dashboard),
+    Command("demo", "run:run_demo", "A year of made-up traffic, and live mails.", _demo),
+    Command("prune", "keep:run_prune", "Delete what is past its retention.", _prune),
+    Command("reindex", "keep:run_reindex", "Build ledger and records anew from the raw mails."),
+    Command("backup", "keep:run_backup", "Copy the store while it runs.", _backup),
+    Command("restore", "keep:run_restore", "Make a store from a backup.", _restore),
+    Command("config", "configure:run", "Check the settings, show them, or print their reference.", _config),
+    Command("doctor", "doctor:run", "Check machine, store, ports, DNS records; say what to do.", _doctor),
+)
+
+
+def _whole(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    port = _whole(text)
+    if port > 65535:
+        raise argparse.ArgumentTypeError(f"{port} is above 65535")
+    return port
+
+
+def _filters(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("filters")
+    group.add_argument("--domain", action="append", help="policy domain; may be given several times")
+    group.add_argument("--since", metavar="DATE", help="first day, YYYY-MM-DD, UTC")
+    group.add_argument("--until", metavar="DATE", help="day after the last, YYYY-MM-DD, UTC")
+    group.add_argument("--class", dest="source_class", choices=("own", "third_party", "forwarder", "unknown"))
+    group.add_argument("--submitter", help="domain of the reporter")
+    group.add_argument("--result", choices=("pass", "fail"), help="DMARC result")
+    group.add_argument("--ip", dest="source_ip", help="sending address")
+    group.add_argument("--all", action="store_true", help="count unverified reports too")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line, as argparse."""
+    top = argparse.ArgumentParser(prog="dmarcview", description="DMARC reports in, answers out.", allow_abbrev=False)
+    top.add_argument("--version", action="version", version=f"dmarcview {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        one = commands.add_parser(command.name, help=command.help, description=command.help, allow_abbrev=False)
+        if command.add:
+            command.add(one)
+        if command.filters:
+            _filters(one)
+        one.add_argument("--config", metavar="FILE", help="settings file (./dmarcview.toml, /etc/dmarcview.toml)")
+        one.add_argument("--data", metavar="DIR", help="data folder, before the one in the settings")
+        one.add_argument("--json", action="store_true", help="print JSON for programs")
+        one.set_defaults(function=command.target)
+    return top
