@@ -135,8 +135,10 @@ def late(today: date, *, days: int = 10) -> list[Made]:
 
 
 def lives(today: date) -> Iterator[Live]:
-    """The mails of the live part, without end: late reports first, then hourly ones, and forgeries in between."""
-    for number, made in enumerate(chain(late(today), traffic.hours(today)), 1):
+    """The mails of the live part, without end: late reports in turn with hourly ones, and forgeries in between."""
+    waiting, hours = iter(late(today)), traffic.hours(today)
+    turns = (made for pair in zip(chain(waiting, hours), hours) for made in pair)  # noqa: B905 - no end
+    for number, made in enumerate(turns, 1):
         yield Live(made, False)
         if number % FORGED_EVERY == 2:
             yield Live(reports.forged(made, REPORTERS[0]), True)

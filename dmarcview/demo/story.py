@@ -42,7 +42,7 @@ class Reporter:
 
 
 REPORTERS: tuple[Reporter, ...] = (
-    Reporter("Mailbox One", "mailbox-one.example", 0.40, "plain7489", "zip", "{number}", tells_envelope=False),
+    Reporter("Mailbox One", "mailbox-one.example", 0.42, "plain7489", "zip", "{number}", tells_envelope=False),
     Reporter(
         "Big Post Inc.", "bigpost.example", 0.19, "rfc9990", "gzip", "{uuid}", generator="BigPost Aggregator 4.1"
     ),
@@ -54,7 +54,7 @@ REPORTERS: tuple[Reporter, ...] = (
     Reporter(
         "Kraut & Rüben Mail", "krautmail.example", 0.06, "namespaced7489", "zip", "{hex}@krautmail.example", window=-1,
     ),
-    Reporter("Quiet Post", "quietpost.example", 0.05, "plain7489", "gzip", "{number}", silent_since=9),
+    Reporter("Quiet Post", "quietpost.example", 0.03, "plain7489", "gzip", "{number}", silent_since=9),
     Reporter(
         "Campus Mail Service", "campus.example", 0.03, "namespaced7489", "xml", "{domain}-{stamp}@mx.campus.example",
         window=-1, lateness=((6, 0.8), (30, 0.15), (100, 0.05)), enforces=False,
