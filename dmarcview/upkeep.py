@@ -71,13 +71,15 @@ class Late:
         """Verify what is due again; returns how many are believed now."""
         import dataclasses
 
+        from dmarcview_reports.trust import of_reports
+
         now = self._clock()
         with self._lock:
             due = [one for one in self._waiting if one[0] <= now]
             self._waiting = [one for one in self._waiting if one[0] > now]
         believed = []
         for _, number, taken in due:
-            verdict = self._judge(taken.raw, taken.origin)
+            verdict = of_reports(self._judge(taken.raw, taken.origin), taken.reading.reports)
             if verdict.detail.startswith("temperror"):
                 self._put([(taken, number + 1)])
             elif verdict.auth == "pass":

@@ -15,12 +15,14 @@ import pytest
 
 from dmarcview import query
 from dmarcview.store import Store, StoreFull
+from dmarcview_reports import reading
 from dmarcview_reports.ingest import Ingest, IngestSettings, Judge, Marks
 from dmarcview_reports.model import Origin, Stored, Taken, Verdict
+from dmarcview_reports.settings import Limits
 from dmarcview_reports.spool import Spool
 
 XML = (Path(__file__).parent / "parsedmarc" / "year_end.xml").read_bytes()
-PASS = Verdict("pass", "dkim=pass")
+PASS = Verdict("pass", "dkim=pass", "receiver.example.net")
 
 
 def mail(number: int) -> bytes:
@@ -72,6 +74,25 @@ def test_a_stranger_is_stored_but_does_not_count(tmp_path: Path, store: Store) -
     worker.step()
     worker.close()
     assert (messages(store), messages(store, verified=False)) == (0, 16)
+
+
+def test_a_stranger_with_a_valid_domain_cannot_report_for_another(tmp_path: Path, store: Store) -> None:
+    stranger = Verdict("pass", "dkim=pass", "stranger.example")
+    spool = fill(tmp_path / "s", [mail(1)])
+    worker = ingest(spool, store, lambda _raw, _origin: stranger)
+    worker.step()
+    worker.close()
+    assert (messages(store), messages(store, verified=False)) == (0, 16)
+    assert list(query.reports(store, query.Filters(verified=False))["auth"]) == ["fail"]
+
+    from dmarcview.upkeep import Late
+
+    now = [0.0]
+    again = Late(store, lambda _raw, _origin: stranger, 4, lambda: now[0])
+    again.add([Taken(Origin("a", 0, "smtp"), mail(2), reading.read(mail(2), "a", Limits(), int(time.time())))])
+    now[0] += 61
+    assert again.step() == 0
+    assert messages(store) == 0
 
 
 def test_slow_dns_holds_nothing_up_and_the_verdict_is_made_up_for(tmp_path: Path, store: Store) -> None:

@@ -1,6 +1,7 @@
 """The verdict on a report mail: really signed mails, made-up DNS, and no look-up that leaves the machine."""
 
 import base64
+import dataclasses
 import time
 from functools import cache
 
@@ -12,8 +13,10 @@ from dkim.canonicalization import Relaxed, Simple
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dmarcview_reports import treewalk, trust, trust_dkim
-from dmarcview_reports.model import Origin
+from benchmarks import corpus
+from dmarcview_reports import reading, treewalk, trust, trust_dkim
+from dmarcview_reports.model import Origin, Report, Verdict
+from dmarcview_reports.settings import Limits
 from dmarcview_reports.trust_dns import DnsFailure, DnsResolver, FixedResolver, Metered
 
 MAIL = (
@@ -294,3 +297,98 @@ def test_walk_asks_eight_names_at_most() -> None:
 def test_policy_of_a_record(record: bytes, policy: str | None) -> None:
     found = treewalk.policy_of("example.net", FixedResolver({("TXT", "_dmarc.example.net"): [record]}))
     assert (found.policy if found else None) == policy
+
+
+def report_from(contact: str) -> bytes:
+    """A report whose contact address has that domain."""
+    xml = corpus.HEAD.format(org="Google", id="1", begin=1767225600, end=1767312000, domain="example.com")
+    return xml.replace("noreply-dmarc@Google", f"noreply@{contact}").encode() + b"</feedback>"
+
+
+def mail_with(*contacts: str) -> bytes:
+    """A signed mail of example.net with one report of each of these."""
+    parts = b"".join(b"--x\r\nContent-Type: text/xml\r\n\r\n" + report_from(one) + b"\r\n" for one in contacts)
+    head = (
+        MAIL.partition(b"\r\n\r\n")[0] + b"\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n"
+    )
+    return signed(head + parts + b"--x--\r\n")
+
+
+def reports_of(raw: bytes) -> tuple[Report, ...]:
+    return reading.read(raw, "x", Limits(), 1_798_761_600).reports
+
+
+@pytest.mark.parametrize(
+    ("contacts", "auth"),
+    [
+        (["example.net"], "pass"),
+        (["reports.EXAMPLE.net"], "pass"),
+        (["example.net", "mx.example.net"], "pass"),
+        ([], "pass"),
+        (["google.com"], "fail"),
+        (["net"], "fail"),
+        (["example.net.google.com"], "fail"),
+        (["notexample.net"], "fail"),
+        (["example.net", "google.com"], "fail"),
+        (["google.com", "example.net"], "fail"),
+    ],
+)
+def test_a_mail_is_believed_only_in_the_name_of_its_own_organisation(contacts: list[str], auth: str) -> None:
+    raw = mail_with(*contacts)
+    reports = reports_of(raw)
+    assert len(reports) == len(contacts)
+    verdict = trust.verify(raw, origin(), dns())
+    assert (verdict.auth, verdict.author) == ("pass", "mail.example.net")
+    assert trust.of_reports(verdict, reports).auth == auth
+
+
+def test_detail_says_who_really_sent_a_report_in_the_name_of_another() -> None:
+    raw = mail_with("google.com")
+    verdict = trust.of_reports(trust.verify(raw, origin(), dns()), reports_of(raw))
+    assert verdict.detail == (
+        "the mail is really from mail.example.net, but its report says it is from google.com; "
+        "spf=fail (example.net) dkim=pass (d=example.net s=a, aligned) dmarc=pass (p=reject)"
+    )
+    assert verdict.author == ""
+
+
+def test_the_rule_changes_no_verdict_but_a_pass() -> None:
+    reports = reports_of(mail_with("google.com"))
+    for verdict in (Verdict("fail", "a"), Verdict("none", "temperror: b"), Verdict("unknown", "c")):
+        assert trust.of_reports(verdict, reports) is verdict
+
+
+def test_a_pass_that_names_no_author_proves_nothing() -> None:
+    assert trust.of_reports(Verdict("pass", "x"), reports_of(mail_with("example.net"))).auth == "fail"
+
+
+@pytest.mark.parametrize(
+    ("author", "submitter", "believed"),
+    [
+        ("dmarc.yahoo.com", "yahooinc.com", True),
+        ("dmarc.yahoo.com", "yahoo.com", True),
+        ("yahoo.com", "yahooinc.com", False),  # any of its users could write that
+        ("evil-dmarc.yahoo.com.example.net", "yahooinc.com", False),
+        ("us-1.mimecastreport.com", "mimecast.org", True),
+        ("xmimecastreport.com", "mimecast.org", False),
+        ("yahooinc.com", "dmarc.yahoo.com", False),
+        ("mallory.github.io", "alice.github.io", False),  # a suffix that its owner lets others register below
+        ("a.example.co.uk", "b.example.co.uk", True),
+        ("example.co.uk", "co.uk", False),
+        ("xn--bcher-kva.example", "bücher.example", True),
+        ("example.net", "example net", False),
+        ("example.net", "unknown", False),
+        ("", "", False),
+    ],
+)
+def test_who_speaks_for_whom(author: str, submitter: str, believed: bool) -> None:
+    assert trust.speaks_for(author, submitter) is believed
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=300))
+def test_no_submitter_makes_it_raise_or_breaks_the_line(submitter: str) -> None:
+    (report,) = reports_of(mail_with("google.com"))
+    named = dataclasses.replace(report, submitter=submitter)
+    verdict = trust.of_reports(Verdict("pass", "x", "example.net"), [named])
+    assert verdict.detail.isprintable()

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from . import reading
+from . import reading, trust
 from .errors import SpoolError
 from .model import Origin, Reading, Refusal, Stored, Taken, Verdict
 from .settings import Limits
@@ -154,7 +154,7 @@ class Ingest:
         readings = [self._read(batch) for batch in held]
         until = time.monotonic() + self.settings.judge_wait
         taken = [
-            Taken(origin, raw, read, verdict)
+            Taken(origin, raw, read, trust.of_reports(verdict, read.reports))
             for batch, read_all, judged in zip(held, readings, verdicts, strict=True)
             for (origin, raw), read, verdict in zip(
                 batch.items, read_all, self._settled(judged, len(batch.items), until), strict=True

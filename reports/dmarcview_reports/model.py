@@ -187,6 +187,7 @@ class Verdict:
 
     auth: str = "unknown"  # pass, fail, none, unknown (an import: there is nothing to check)
     detail: str = ""  # one line: what SPF, DKIM and DMARC said, for people
+    author: str = ""  # the From domain that passed; "" unless auth is pass
 
 
 @dataclass(frozen=True, slots=True)

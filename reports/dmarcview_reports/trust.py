@@ -5,18 +5,30 @@ from __future__ import annotations
 import ipaddress
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import spf
 
 from . import treewalk
 from .mail import field, header_of
-from .model import Origin, Verdict
+from .model import Origin, Report, Verdict
+from .organisation import aligned
 from .trust_dkim import Signature, signatures
 from .trust_dns import LOOKUPS, SECONDS, DnsFailure, Metered, Resolver
 
 FROM_BYTES = 4096  # longest From that is judged
+SHOWN = 100  # characters of a claimed reporter in a detail
+
+# Reporters that mail from one organisation and name another one in the report, both their own: the From domain (or one
+# above it) that only their machines use, and the organisation that it speaks for.
+ALSO_SPEAKS_FOR: Mapping[str, str] = MappingProxyType(
+    {
+        "dmarc.yahoo.com": "yahooinc.com",  # not yahoo.com: every user there may write from that
+        "mimecastreport.com": "mimecast.org",
+    }
+)
 
 _FROM_FIELDS = re.compile(rb"^from[ \t]*:", re.I | re.M)
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.S)
@@ -45,7 +57,8 @@ def verify(
 
     pass: an aligned SPF or DKIM passed; fail: none did, and the domain has a DMARC record; none: there is no record or
     no From domain to judge by, or DNS failed (then the detail begins with `temperror`); unknown: it did not come by
-    mail. Raises nothing; ends within `seconds` plus one look-up, after `lookups` at most.
+    mail. Raises nothing; ends within `seconds` plus one look-up, after `lookups` at most. What a pass is worth for the
+    reports in the mail, `of_reports` says.
     """
     if origin.channel not in ("smtp", "lmtp"):
         return Verdict("unknown", "not received by SMTP: there is nothing to check")
@@ -83,10 +96,35 @@ def _judge(author: str, sender: SpfResult, signed: list[Signature], dns: Resolve
             failures.append(str(failure))
     told = _told(sender, signed, near, author)
     if near:
-        return Verdict("pass", f"{told} dmarc=pass (p={policy})")
+        return Verdict("pass", f"{told} dmarc=pass (p={policy})", author)
     if failures:
         return Verdict("none", f"temperror: {failures[0]}; {told}")
     return Verdict("fail", f"{told} dmarc=fail (p={policy})")
+
+
+def of_reports(verdict: Verdict, reports: Iterable[Report]) -> Verdict:
+    """The verdict on a mail with these reports in it: a mail that passed proves its author domain and nothing more.
+
+    It stays pass only when every report comes from the author's own organisation (`submitter`); one that does not
+    makes it fail for the whole mail, since who lies in one report is not believed in the next.
+    """
+    if verdict.auth != "pass":
+        return verdict
+    for report in reports:
+        if not speaks_for(verdict.author, report.submitter):
+            claimed = "".join(c if c.isprintable() else "?" for c in report.submitter[:SHOWN])
+            really = f"the mail is really from {verdict.author or 'an unknown domain'}"
+            return Verdict("fail", f"{really}, but its report says it is from {claimed}; {verdict.detail}")
+    return verdict
+
+
+def speaks_for(author: str, submitter: str) -> bool:
+    """May a mail that is proven to be from `author` bring reports of `submitter`?"""
+    claimed = as_name(submitter)
+    if not author or not claimed:
+        return False
+    names = [author] + [own for at, own in ALSO_SPEAKS_FOR.items() if author == at or author.endswith(f".{at}")]
+    return any(aligned(name, claimed) for name in names)
 
 
 def _told(sender: SpfResult, signed: list[Signature], near: list[str] | tuple[str, ...], author: str) -> str:
