@@ -8,8 +8,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from dmarcview.config.settings import Config, rules
-from dmarcview.config.show import literal
+from dmarcview.config.settings import Config, rules, settable
+from dmarcview.config.show import written
 from dmarcview_smtp.settings import Listener
 
 _MADE = "<!-- Made by `make reference` from the code; edit the code, not this page. -->"
@@ -45,11 +45,11 @@ def config_page() -> str:
 def _section(kind: type) -> list[str]:
     hints = typing.get_type_hints(kind)
     rows = ["| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
-    for field in dataclasses.fields(kind):
+    for field in settable(kind):
         if dataclasses.is_dataclass(hints[field.name]):
             continue
         default = field.default if field.default is not dataclasses.MISSING else {}
-        shown = "one on loopback, port 2525" if field.name == "listeners" else f"`{literal(default)}`"
+        shown = "one on loopback, port 2525" if field.name == "listeners" else f"`{written(kind, field.name, default)}`"
         text = f"{field.metadata['help']}{_bounds(rules(kind, field.name))}".replace("|", "\\|")
         rows.append(f"| `{field.name}` | {_type(hints[field.name])} | {shown} | {text} |")
     return [(kind.__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " "), "", *rows]
@@ -59,6 +59,8 @@ def _bounds(found: Mapping[str, Any]) -> str:
     if "choices" in found:
         return f" One of {', '.join(f'`{word}`' for word in found['choices'])}."
     low, high = found.get("low"), found.get("high")
+    if high and "octal" in found:
+        high = f"0o{high:o}"
     if low and high:
         return f" From {low} to {high}."
     return f" At least {low}." if low else f" At most {high}." if high else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import signal
 import sys
@@ -37,6 +38,7 @@ def run_folder(config: Config) -> Path:
 def log_to_stderr() -> None:
     """One line a message, as a journal wants it."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd's, which tells of every connection
 
 
 def spool(config: Config) -> Spool:
@@ -61,7 +63,7 @@ def receive_settings(config: Config) -> ReceiveSettings:
         certificate=ours.certificate,
         key=ours.key,
         reserve_bytes=ours.reserve_mb * MEGA,
-        limits=ours.door,
+        limits=dataclasses.replace(ours.door, message_bytes=config.limits.mail_bytes),
     )
     if faults := found.faults():
         raise ServiceError("\n".join(f"[receive] {fault}" for fault in faults))

@@ -11,16 +11,35 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmarcview import config
+from dmarcview import config, service
 from dmarcview.config.lines import key_lines
 from dmarcview.config.reader import read, settings_paths
 from dmarcview.config.show import toml
+from dmarcview.reference import config_page
+from dmarcview_reports.settings import Limits
 
 
 def faults(text: str, env: dict[str, str] | None = None) -> list[tuple[int, str]]:
     with pytest.raises(config.ConfigError) as caught:
         read(text, env or {})
     return [(fault.line, fault.key) for fault in caught.value.faults]
+
+
+def test_one_setting_says_how_large_a_mail_may_be_and_the_door_follows() -> None:
+    found = read("[limits]\nmail_bytes = 1000\n")
+    assert service.receive_settings(found).limits.message_bytes == 1000
+    assert service.receive_settings(read("")).limits.message_bytes == Limits().mail_bytes
+    assert "message_bytes" not in toml(found)
+    assert ("receive", "door", "message_bytes") not in settings_paths()
+    with pytest.raises(config.ConfigError, match=r"line 2: receive\.door\.message_bytes: .* set limits\.mail_bytes"):
+        read("[receive.door]\nmessage_bytes = 5\n")
+
+
+def test_permissions_are_written_as_people_write_them() -> None:
+    found = read('[[receive.listeners]]\npath = "/run/x.sock"\npath_mode = 0o600\n')
+    assert found.receive.listeners[0].path_mode == 0o600
+    assert "path_mode = 0o600" in toml(found)
+    assert "| `path_mode` | whole number | `0o660` | Permissions of the unix socket. At most 0o777. |" in config_page()
 
 
 def test_no_file_and_no_environment_give_the_defaults() -> None:

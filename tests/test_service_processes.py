@@ -123,6 +123,7 @@ def test_a_mail_becomes_a_number_and_a_dead_process_comes_back(service: Service)
     assert service.close() == 0
     assert not any(map(alive, pids))
     assert list((service.folder / "data" / "run").iterdir()) == []
+    assert "mail.log" not in (service.folder / "log").read_text()  # aiosmtpd would tell of every connection
 
 
 def test_faulty_settings_are_not_taken_and_good_ones_are(service: Service) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dmarcview import config
 from dmarcview.commands import settings
+from dmarcview.config.settings import settable
 from dmarcview.terminal import print_json, safe
 
 
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 def _plain(value: object) -> object:
     """Dataclasses and mappings as dicts, tuples as lists."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: _plain(getattr(value, field.name)) for field in settable(type(value))}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return dict(value) if hasattr(value, "keys") and hasattr(value, "__getitem__") else value

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from dmarcview.config.lines import Path as Place
 from dmarcview.config.lines import key_lines, line_of
-from dmarcview.config.settings import Config, rules
+from dmarcview.config.settings import Config, rules, settable
 
 PREFIX = "DMARCVIEW_"
 RESERVED = ("DMARCVIEW_CONFIG", "DMARCVIEW_TEST_")  # names that are no settings
@@ -85,9 +85,13 @@ class _Reader:
             self.fault(place, f"must be a table, written as [{dotted(place)}]")
             return kind()
         hints = typing.get_type_hints(kind)
-        names = [f.name for f in dataclasses.fields(kind)]
+        names = [f.name for f in settable(kind)]
+        ruled = {f.name: rules(kind, f.name)["follows"] for f in dataclasses.fields(kind) if f.name not in names}
         values: dict[str, Any] = {}
         for key, value in tree.items():
+            if key in ruled:
+                self.fault((*place, key), f"is no setting of its own; set {ruled[key]}")
+                continue
             if key not in names:
                 self.fault((*place, key), f"no such {'setting' if place else 'section'}{near(key, names)}")
                 continue
@@ -164,7 +168,7 @@ def settings_paths() -> list[tuple[str, ...]]:
     for section, kind in typing.get_type_hints(Config).items():
         for key, hint in typing.get_type_hints(kind).items():
             if dataclasses.is_dataclass(hint):
-                found += [(section, key, name) for name in typing.get_type_hints(hint)]
+                found += [(section, key, field.name) for field in settable(typing.cast(type, hint))]
             else:
                 found.append((section, key))
     return found

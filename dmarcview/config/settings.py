@@ -1,13 +1,14 @@
 """The settings of the house, by section of the TOML file: type, default, bounds and help in one place.
 
 The reader, the command line, the reference page and the tests are all made from these classes.
-`metadata` of a field: help (one sentence), kind (address, network, domain, mailbox, path, url), choices, low, high.
+`metadata` of a field: help (one sentence), kind (address, network, domain, mailbox, path, url), choices, low, high,
+octal (shown as 0o660), follows (no setting of its own: the one that rules it).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
@@ -21,12 +22,13 @@ RULES: Mapping[type, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
             "host": {"kind": "address"},
             "port": {"low": 0, "high": 65535},
             "path": {"kind": "path"},
-            "path_mode": {"low": 0, "high": 0o777},
+            "path_mode": {"low": 0, "high": 0o777, "octal": True},
             "mode": {"choices": MODES},
             "protocol": {"choices": PROTOCOLS},
             "proxy_peers": {"kind": "network"},
         },
         Limits: {f.name: {"low": 1} for f in fields(Limits)},
+        DoorSettings: {"message_bytes": {"follows": "limits.mail_bytes"}},
     }
 )
 
@@ -35,6 +37,11 @@ def rules(kind: type, name: str) -> Mapping[str, Any]:
     """The rules of one field: its own metadata and the table above."""
     own = next(f.metadata for f in fields(kind) if f.name == name)
     return {**own, **RULES.get(kind, {}).get(name, {})}
+
+
+def settable(kind: type) -> list[Field[Any]]:
+    """The fields that a person may set; the others follow another setting."""
+    return [field for field in fields(kind) if "follows" not in rules(kind, field.name)]
 
 
 def _f(default: Any, help: str, **rules: Any) -> Any:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from dmarcview.config.settings import Config
+from dmarcview.config.settings import Config, rules, settable
 
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
@@ -24,6 +24,11 @@ def literal(value: Any) -> str:
     return str(value)
 
 
+def written(kind: type, name: str, value: Any) -> str:
+    """The value of a field as a person writes it."""
+    return f"0o{value:o}" if rules(kind, name).get("octal") else literal(value)
+
+
 def toml(config: Config, *, changed: bool = False) -> str:
     """All settings, or with `changed` only those that differ from the defaults."""
     lines: list[str] = []
@@ -35,7 +40,7 @@ def toml(config: Config, *, changed: bool = False) -> str:
 def _table(place: tuple[str, ...], values: Any, defaults: Any, changed: bool) -> list[str]:
     plain: list[str] = []
     nested: list[str] = []
-    for field in dataclasses.fields(values):
+    for field in settable(type(values)):
         value, default = getattr(values, field.name), getattr(defaults, field.name)
         if changed and value == default:
             continue
@@ -43,9 +48,10 @@ def _table(place: tuple[str, ...], values: Any, defaults: Any, changed: bool) ->
             nested += _table((*place, field.name), value, default, changed)
         elif isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
             for item in value:
+                kind = type(item)
                 nested += ["", f"[[{'.'.join((*place, field.name))}]]"]
-                nested += [f"{f.name} = {literal(getattr(item, f.name))}" for f in dataclasses.fields(item)]
+                nested += [f"{f.name} = {written(kind, f.name, getattr(item, f.name))}" for f in settable(kind)]
         else:
-            plain.append(f"{field.name} = {literal(value)}")
+            plain.append(f"{field.name} = {written(type(values), field.name, value)}")
     head = ["", f"[{'.'.join(place)}]", *plain] if plain else []
     return head + nested

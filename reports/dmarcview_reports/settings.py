@@ -17,7 +17,7 @@ def _f(default: Any, help: str) -> Any:
 class Limits:
     """Bounds on one input. Exceeding one refuses the input and names the field here."""
 
-    mail_bytes: int = _f(25_000_000, "Largest report mail, in bytes.")
+    mail_bytes: int = _f(25_000_000, "Largest report mail, in bytes; the receiver refuses a larger one with 552.")
     xml_bytes: int = _f(200_000_000, "Largest unpacked report, and largest input file, in bytes.")
     expansion_ratio: int = _f(500, "Largest unpacked size as a multiple of the packed size (checked above 1 MB).")
     archive_members: int = _f(100, "Most members in one zip or tar.")
