@@ -182,8 +182,18 @@ def report_records(store: Store, report_key: str) -> pd.DataFrame:
     return store.engine.frame(sql, {"key": report_key, "domain": domain}, at)
 
 
-def refused(store: Store, *, limit: int | None = 50, offset: int = 0, code: str | None = None) -> pd.DataFrame:
+def refused(
+    store: Store,
+    *,
+    limit: int | None = 50,
+    offset: int = 0,
+    code: str | None = None,
+    since: int | None = None,
+    until: int | None = None,
+) -> pd.DataFrame:
     """What did not become rows, newest first: refusals, and reports kept apart as `unknown_domain`.
+
+    Received from the second `since` on and before the second `until`.
 
     Columns: item (number for `Store.raw_item`), received (time), input, where (member of the input), code, message,
     channel, client, mail_from, raw (are the bytes kept?), report_key (of a report kept apart, else missing).
@@ -204,6 +214,7 @@ def refused(store: Store, *, limit: int | None = 50, offset: int = 0, code: str 
     both = plain if code not in (None, UNKNOWN_DOMAIN) else union_all(plain, apart)
     sub = both.subquery()
     query = select(*list(sub.c)[:-1]).order_by(sub.c.at.desc(), sub.c.item.desc(), sub.c.n.desc())
+    query = query.where(*_between(sub.c.at, since, until))
     if limit is not None:
         query = query.limit(limit).offset(offset)
     with store.ledger.read() as conn:
@@ -212,7 +223,7 @@ def refused(store: Store, *, limit: int | None = 50, offset: int = 0, code: str 
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """How much came in and what became of it, over all time or since a moment."""
+    """How much came in and what became of it, over all time or between two moments."""
 
     inputs: int
     reports: int  # that count
@@ -225,16 +236,19 @@ class Intake:
     last_received: int | None  # seconds
 
 
-def intake(store: Store, since: int | None = None) -> Intake:
-    """The numbers of the intake page."""
+def _between(column: Any, since: int | None, until: int | None) -> list[Any]:
+    return ([] if since is None else [column >= since]) + ([] if until is None else [column < until])
+
+
+def intake(store: Store, since: int | None = None, until: int | None = None) -> Intake:
+    """The numbers of the intake page: of what came from the second `since` on and before the second `until`."""
     with store.ledger.read() as conn:
         q = select(func.count(), func.sum(items.c.duplicates), func.sum(items.c.conflicts), func.max(items.c.received))
         r = select(_R.shelf, _R.apart, func.count()).group_by(_R.shelf, _R.apart)
         f = select(refusals.c.code, func.count()).group_by(refusals.c.code).order_by(refusals.c.code)
         o = select(others.c.kind, func.count()).group_by(others.c.kind).order_by(others.c.kind)
-        if since is not None:
-            q, r = q.where(items.c.received >= since), r.where(_R.received >= since)
-            f, o = f.where(refusals.c.at >= since), o.where(others.c.at >= since)
+        q, r = q.where(*_between(items.c.received, since, until)), r.where(*_between(_R.received, since, until))
+        f, o = f.where(*_between(refusals.c.at, since, until)), o.where(*_between(others.c.at, since, until))
         n, duplicates, conflicts, last = conn.execute(q).one()
         shelves = [(s, a, c) for s, a, c in conn.execute(r)]
         return Intake(
