@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -26,6 +28,7 @@ pytestmark = pytest.mark.browser
 
 PAGES = ("/", "/sources", "/reports", "/intake")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+SLOW = 60_000  # milliseconds that a loaded machine may take to answer
 WEIGHT = 3_000_000  # bytes on the wire of the first visit
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
 
@@ -66,7 +69,7 @@ def chromium() -> Iterator[Any]:
 class Visit:
     """One page of one visitor, with all that went wrong in it."""
 
-    def __init__(self, browser: Any, site: Site, **more: Any) -> None:
+    def __init__(self, browser: Any, site: Any, **more: Any) -> None:
         more.setdefault("viewport", {"width": 1440, "height": 900})
         self.site, self.context = site, browser.new_context(**more)
         self.page = self.context.new_page()
@@ -111,7 +114,7 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
 DARK = {"color_scheme": "dark"}
 
 
-def until(page: Any, expression: str, seconds: float = 10.0) -> None:
+def until(page: Any, expression: str, seconds: float = 60.0) -> None:
     """Wait for a JavaScript expression; Playwright's own way needs `eval`, which our policy forbids."""
     end = time.monotonic() + seconds
     while not page.evaluate(expression):
@@ -207,7 +210,7 @@ def test_new_reports_move_the_numbers_of_an_open_page(visit: Visit) -> None:
     visit.site.store.append_many(
         [taken(report_xml(Reporter("live.example", "Live", 1, 1), "example.com", day, rows), "live", int(noon()))]
     )
-    until(page, f"document.querySelector('#tile-own-fail').dataset.value === '{before + 1234:.0f}'", 5.0)
+    until(page, f"document.querySelector('#tile-own-fail').dataset.value === '{before + 1234:.0f}'")
     assert page.evaluate("document.querySelector('#outcome-chart .main-svg').dataset.kept") == "yes"
 
 
@@ -305,6 +308,73 @@ def test_the_first_visit_is_light(chromium: Any, site: Site) -> None:
     assert 300_000 < sum(sizes) < WEIGHT
 
 
+class Process:
+    """The dashboard as its own process, which can be killed and started again on the same port."""
+
+    def __init__(self, data: Path, log: Path, port: int = 0) -> None:
+        command = [sys.executable, "-m", "dmarcview", "dashboard", "--data", str(data), "--port", str(port)]
+        with log.open("wb") as out:
+            self._running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=out)
+        line = self._running.stdout.readline().decode()  # type: ignore[union-attr]
+        assert line.startswith("pages: "), log.read_text()
+        self.url = line.removeprefix("pages: ").strip().rstrip("/")
+
+    def kill(self) -> None:
+        self._running.kill()
+        self._running.communicate()
+
+
+def test_a_server_that_goes_away_is_said_and_its_return_brings_the_new_numbers(chromium: Any, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with fill(data, days=20) as store:
+        running: Any = Process(data, tmp_path / "log")
+        try:
+            one = Visit(chromium, running)
+            page = one.open("/")
+            before = one.number("tile-own-fail")
+            running.kill()
+            page.wait_for_selector("#live.live-off", timeout=SLOW)
+            assert page.inner_text("#live") == "Offline, retrying"
+            assert one.number("tile-own-fail") == before
+            rows = record_xml("192.0.2.10", 321, "example.com", "none", False, False)
+            report = report_xml(Reporter("live.example", "Live", 1, 1), "example.com", TODAY - timedelta(days=4), rows)
+            store.append_many([taken(report, "live", int(noon()))])
+            running = Process(data, tmp_path / "log", urlsplit(running.url).port or 0)
+            page.wait_for_selector("#live:not(.live-off)", timeout=SLOW)
+            until(page, f"document.querySelector('#tile-own-fail').dataset.value === '{before + 321:.0f}'", SLOW / 1000)
+            assert page.inner_text("#live") == "Live"
+            one.context.close()
+            assert one.outside == []
+        finally:
+            running.kill()
+
+
+def test_an_error_is_told_in_place_with_an_id_of_the_log_and_can_be_tried_again(
+    chromium: Any, site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from dmarcview.dashboard.frames import Frames
+    from dmarcview.store import StoreError
+
+    def broken(*_: Any) -> Any:
+        raise StoreError("the ledger is <b>gone</b>")
+
+    one = Visit(chromium, site)
+    with monkeypatch.context() as patched:
+        patched.setattr(Frames, "daily", broken)
+        page = one.open("/")
+        page.wait_for_selector("#fault:not([hidden])", timeout=SLOW)
+        words = page.inner_text("#fault-words")
+        assert "The store does not answer: the ledger is <b>gone</b>." in words
+        mark = re.search(r"under the id ([0-9a-f]{8})\.", words)
+        assert mark is not None
+        assert any(mark[1] in record.getMessage() for record in caplog.records)
+    page.click("#fault-retry")
+    page.wait_for_selector("#tile-own-pass", timeout=SLOW)
+    page.wait_for_selector("#fault", state="hidden")
+    one.context.close()
+    assert one.faults == []
+
+
 # without a browser
 
 
@@ -320,6 +390,8 @@ def ask(site: Site, path: str, **headers: str) -> tuple[int, Any, bytes]:
 def test_a_foreign_host_name_is_refused_and_health_is_told(site: Site) -> None:
     assert ask(site, "/healthz")[0] == 200
     assert ask(site, "/readyz")[2] == b"ready\n"
+    told = json.loads(ask(site, "/version")[2])
+    assert told == {"version": str(site.store.version()), "waiting": 0}
     assert ask(site, "/", Host="evil.example")[0] == 421
     assert ask(site, "/raw/" + "0" * 24 + ".xml")[0] == 404
     assert ask(site, "/raw/..%2f..%2fledger.xml")[0] in (404, 200)

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import plotly
 import pytest
+from dash import dcc, html
 from dashboard_data import HOSTILE_NAME, TODAY, fill
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from dmarcview.dashboard import figures, freshness, guard, parts, shell, text, t
 from dmarcview.dashboard.frames import Frames
 from dmarcview.dashboard.pages import intake, overview, report, reports, sources
 from dmarcview.dashboard.papers import Papers
+from dmarcview.dashboard.plain import plain
 
 COUNTS = [*(o.key for o in theme.OUTCOMES), "messages", "dmarc_pass", "dkim_aligned", "spf_aligned"]
 DAYS = st.dates(date(2015, 1, 1), date(2099, 1, 1))
@@ -175,6 +177,39 @@ def test_text_is_readable_in_both_schemes() -> None:
         assert contrast(scheme.muted, scheme.surface) >= 4.5
 
 
+# folding
+
+
+def test_a_folded_tree_says_the_same_in_one_component() -> None:
+    tree = drawn(plain(html.Div([html.B("<b>", className="x"), 5, None, dcc.Link("go", href="/a")], id="one")))
+    assert json.loads(tree) == {
+        "namespace": "dmarcview",
+        "type": "Plain",
+        "props": {
+            "tree": [
+                "div",
+                {"id": "one"},
+                ["b", {"className": "x"}, "<b>"],
+                "5",
+                ["a", {"href": "/a", "inside": True}, "go"],
+            ]
+        },
+    }
+    assert plain(None) is None
+
+
+def test_what_needs_wiring_or_could_run_is_not_folded() -> None:
+    for component in (
+        html.Button("x", n_clicks=0),
+        html.Iframe(srcDoc="<script>"),
+        html.Div(id={"type": "label"}),
+        dcc.Graph(),
+        object(),
+    ):
+        with pytest.raises(TypeError):
+            plain([component])
+
+
 # completeness
 
 
@@ -322,6 +357,61 @@ def test_a_forged_report_is_shown_and_does_not_count(frames: Frames) -> None:
     forged = listed[listed["submitter"] == "stranger.example"].iloc[0]
     assert reports.standing(forged.to_dict())[0] == "! Unverified"
     assert "203.0.113.250" not in set(frames.sources(url.View())["source_ip"])
+
+
+def test_a_doubted_report_counts_on_every_page_when_the_settings_say_so(frames: Frames) -> None:
+    trusting = Frames(frames.store, doubtful=True)
+    view, papers = url.View(), Papers(trusting)
+    forged = papers.reports(view)[lambda f: f["submitter"] == "stranger.example"].iloc[0]
+    assert forged["standing"] == "doubtful"
+    assert "203.0.113.250" in set(trusting.sources(view)["source_ip"])
+    more = verdict.totals(trusting.daily(view)).messages - verdict.totals(frames.daily(view)).messages
+    assert more == int(forged["messages"])
+    assert "do not count" not in reports.words(papers.reports(view))
+    assert "as your settings say" in drawn(intake.tiles(papers.intake(view), trusting.doubtful))
+
+
+def test_the_intake_of_chosen_days_ends_with_them(frames: Frames) -> None:
+    papers, begin = Papers(frames), TODAY - timedelta(days=20)
+    default = papers.intake(url.View())
+    chosen = papers.intake(url.View(since=begin, until=begin + timedelta(days=4)))
+    rest = papers.intake(url.View(since=begin + timedelta(days=5), until=TODAY))
+    both = papers.intake(url.View(since=begin, until=TODAY))
+    assert 0 < chosen.inputs < default.inputs
+    assert chosen.inputs + rest.inputs == both.inputs
+    assert (chosen.refused, rest.refused) == (0, default.refused)
+    assert papers.refused(url.View(since=begin, until=begin + timedelta(days=4))).empty
+    assert len(papers.refused(url.View(since=TODAY, until=TODAY))) == default.refused
+
+
+def test_the_first_page_asks_each_question_once(frames: Frames, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dmarcview import query
+
+    asked: list[tuple[Any, ...]] = []
+
+    def noting(name: str, real: Any) -> Any:
+        def noted(store: Any, *args: Any, **more: Any) -> Any:
+            asked.append((name, *args, *more.items()))
+            return real(store, *args, **more)
+
+        return noted
+
+    for name in ("daily", "domains", "sources", "reports"):
+        monkeypatch.setattr(query, name, noting(name, getattr(query, name)))
+    fresh, view = Frames(frames.store), url.View()
+    fresh.warm()
+    first = len(asked)
+    for ask in (fresh.daily, fresh.daily_before, fresh.daily_shown, fresh.own_daily, fresh.sources, fresh.domains):
+        ask(view)
+    assert len(asked) == len(set(asked)) == first == 7  # daily of all, own and third party; domains twice; sources
+
+
+def test_the_own_mail_of_the_rates_is_own_and_approved_together(frames: Frames) -> None:
+    view = url.View()
+    both, every = frames.own_daily(view), frames.daily_shown(view)
+    assert list(both["day"]) == list(every["day"])
+    assert list(both["messages"]) == list(every["own_pass"] + every["own_fail"] + every["unstated"])
+    assert frames.own_daily(url.View(source_class="forwarder")).empty
 
 
 def test_the_raw_xml_is_the_bytes_that_came(frames: Frames) -> None:

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from dash import Dash
 
-from dmarcview.dashboard import callbacks, guard, routes, shell
+from dmarcview.dashboard import callbacks, faults, guard, routes, shell
 from dmarcview.dashboard.frames import Frames
 from dmarcview.dashboard.papers import Papers
 
 if TYPE_CHECKING:
     from dmarcview.config import Config
     from dmarcview.store import Store
+
+
+WARM = "dmarcview-warm"  # the Flask extension that fills the cache before the first visitor
 
 
 def create_app(
@@ -52,9 +55,11 @@ def create_app(
         title=title,
         add_log_handler=False,
         compress=False,
+        on_error=faults.caught,
     )
     app.enable_dev_tools(debug=False)
-    app.layout = lambda: shell.layout(prefix, title, frames.version())
+    app.layout = lambda: shell.layout(prefix, title, routes.version_word(frames))
+    app.server.extensions[WARM] = frames.warm
     papers = Papers(frames, limits=settings.get("limits"))
     callbacks.register(app, callbacks.Desk(frames, papers, prefix, watched, settings.get("address") or address))
     routes.register(app.server, papers, prefix)
@@ -73,7 +78,7 @@ def _frames(source: Any) -> tuple[Frames, dict[str, Any]]:
     url = source.data.url or None
     store = Store.open(data_dir(source), url=url, watched=source.domains.watched)
     pages = source.dashboard
-    return Frames(store), {
+    return Frames(store, doubtful=source.trust.unverified), {
         "prefix": pages.prefix,
         "title": pages.title,
         "hosts": (*pages.hosts, pages.listen),

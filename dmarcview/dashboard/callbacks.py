@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from dmarcview.dashboard import figures, parts, shell, text, url, verdict
 from dmarcview.dashboard.frames import Frames
 from dmarcview.dashboard.pages import intake, overview, report, reports, sources
 from dmarcview.dashboard.papers import Papers
+from dmarcview.dashboard.plain import plain
 from dmarcview_reports.vocab import REFUSALS
 
 AUTHOR = "dashboard"  # there is no login yet: the page itself is the author
@@ -54,6 +56,7 @@ def _browser(app: Dash) -> None:
     here("closeMenu", Output("burger", "opened"), Input("url", "pathname"), prevent_initial_call=True)
     here("filters", Output("filters", "className"), Input("filters-button", "n_clicks"))
     here("copy", Output("copy", "title"), Input("copy", "n_clicks"), prevent_initial_call=True)
+    here("retry", Output("fault-retry", "title"), Input("fault-retry", "n_clicks"), prevent_initial_call=True)
     here("drawer", Output("source-drawer", "id"), Input("source-drawer", "opened"), prevent_initial_call=True)
 
 
@@ -87,32 +90,30 @@ def _frame(app: Dash, desk: Desk) -> None:
         return (no_update if same else written, *shell.controls(new, last), *links)
 
     @app.callback(Output("filter-domain", "data"), Input("version", "data"), Input("url", "search"))
-    def domains(_: int, search: str | None) -> list[dict[str, str]]:
+    def domains(_: Any, search: str | None) -> list[dict[str, str]]:
         return shell.domain_options(frames.domain_names(), url.parse(search).domain)
 
     @app.callback(
-        Output("version", "data"),
-        Output("live", "className"),
-        Output("live-word", "children"),
-        Input("poll", "n_intervals"),
-        State("version", "data"),
-        State("live-word", "children"),
-        prevent_initial_call=True,
+        Output("page", "children"),
+        Output("page", "data-path"),
+        Input("url", "pathname"),
+        Input("again", "data"),
+        State("url", "search"),
+        State("page", "data-path"),
     )
-    def poll(_: int, seen: int, word: str) -> tuple[Any, Any, Any]:
-        now = frames.version()
-        if now == seen and word == "Live":
-            raise PreventUpdate
-        return (no_update if now == seen else now), "live", "Live"
-
-    @app.callback(Output("page", "children"), Input("url", "pathname"), State("url", "search"))
-    def page(pathname: str | None, search: str | None) -> Any:
+    def page(pathname: str | None, _: Any, search: str | None, drawn: str | None) -> tuple[Any, str]:
         path = "/" + (pathname or "/").removeprefix(desk.prefix).strip("/")
-        if path.startswith("/reports/"):
-            return report.layout(path.removeprefix("/reports/"), url.href(desk.prefix, "/reports", url.parse(search)))
-        pages = {"/": overview, "/sources": sources, "/reports": reports, "/intake": intake}
-        found = pages.get(path)
-        return found.layout() if found else [parts.heading("Page not found"), parts.clear_filters(desk.prefix)]
+        if ctx.triggered_id == "again" and drawn == path:
+            raise PreventUpdate  # its pieces ask for themselves
+        return _page(desk, path, url.parse(search)), path
+
+
+def _page(desk: Desk, path: str, view: url.View) -> Any:
+    if path.startswith("/reports/"):
+        return report.layout(path.removeprefix("/reports/"), url.href(desk.prefix, "/reports", view))
+    pages = {"/": overview, "/sources": sources, "/reports": reports, "/intake": intake}
+    found = pages.get(path)
+    return found.layout() if found else [parts.heading("Page not found"), parts.clear_filters(desk.prefix)]
 
 
 def _window(desk: Desk, view: url.View) -> str:
@@ -133,39 +134,47 @@ def _overview(app: Dash, desk: Desk) -> None:
         Input("url", "search"),
         Input("version", "data"),
     )
-    def pieces(search: str | None, _: int) -> tuple[Any, ...]:
+    def pieces(search: str | None, _: Any) -> tuple[Any, ...]:
         view = url.parse(search)
         days, arrivals = frames.freshness(view)
-        strip = overview.freshness(days, arrivals)
+        strip = plain(overview.freshness(days, arrivals))
         if not frames.any_report():
-            return "", overview.no_data(desk.watched, desk.address), [], "", strip, ""
+            return "", plain(overview.no_data(desk.watched, desk.address)), None, None, strip, None
         daily = frames.daily(view)
         now, before = verdict.totals(daily), verdict.totals(frames.daily_before(view))
         since, until = view.window(frames.last_complete())
         banner: Any = overview.sentence(now, since, until)
-        if not int(daily["messages"].sum()):
-            clear = url.href(desk.prefix, "/", url.View())
-            banner = overview.nothing_here(view, clear)
+        if not now.messages:
+            banner = overview.nothing_here(view, url.href(desk.prefix, "/", url.View()))
         items = verdict.attention(frames.sources(view), arrivals, frames.policies())
         link = sources.address(desk.prefix, view)
         todo = overview.attention(items, now, lambda item: link(*(item.source or ("", ""))))
         table = overview.domain_table(
             frames.domains(view), lambda name: url.href(desk.prefix, "/", replace(view, domain=name))
         )
-        return _window(desk, view), banner, overview.tiles(now, before), todo, strip, table
+        drawn = (plain(piece) for piece in (banner, overview.tiles(now, before), todo))
+        return _window(desk, view), *drawn, strip, plain(table)
 
     @app.callback(
         Output("outcome-chart", "figure"),
         Output("outcome-legend", "children"),
         Output("unit", "value"),
+        Output("outcome-table", "children"),
+        Output("outcome-button", "children"),
         Input("url", "search"),
         Input("version", "data"),
         Input("scheme", "data"),
+        Input("outcome-button", "n_clicks"),
+        State("unit", "value"),
     )
-    def outcome(search: str | None, _: int, scheme: str | None) -> tuple[Any, Any, str]:
+    def outcome(search: str | None, _: Any, scheme: str | None, clicks: int, shown: str) -> tuple[Any, ...]:
         view = url.parse(search)
         daily = frames.daily_shown(view)
-        return figures.outcomes(daily, view.unit, scheme), overview.outcome_legend(daily), view.unit
+        table = _twin(clicks, overview.outcome_table, daily)
+        if ctx.triggered_id == "outcome-button":
+            return no_update, no_update, no_update, *table
+        unit = no_update if shown == view.unit else view.unit
+        return figures.outcomes(daily, view.unit, scheme), plain(overview.outcome_legend(daily)), unit, *table
 
     @app.callback(
         Output("url", "search", allow_duplicate=True),
@@ -178,26 +187,23 @@ def _overview(app: Dash, desk: Desk) -> None:
         return no_update if value not in url.UNITS or value == view.unit else url.write(replace(view, unit=value))
 
     @app.callback(
-        Output("rate-chart", "figure"), Input("url", "search"), Input("version", "data"), Input("scheme", "data")
+        Output("rate-chart", "figure"),
+        Output("rate-table", "children"),
+        Output("rate-button", "children"),
+        Input("url", "search"),
+        Input("version", "data"),
+        Input("scheme", "data"),
+        Input("rate-button", "n_clicks"),
     )
-    def rate(search: str | None, _: int, scheme: str | None) -> Any:
-        return figures.rates(frames.own_daily(url.parse(search)), scheme)
+    def rate(search: str | None, _: Any, scheme: str | None, clicks: int) -> tuple[Any, ...]:
+        daily = frames.own_daily(url.parse(search))
+        table = _twin(clicks, overview.rate_table, daily)
+        return (no_update if ctx.triggered_id == "rate-button" else figures.rates(daily, scheme)), *table
 
-    def twin(name: str, draw: Any, frame: Any) -> None:
-        @app.callback(
-            Output(f"{name}-table", "children"),
-            Output(f"{name}-button", "children"),
-            Input(f"{name}-button", "n_clicks"),
-            Input("url", "search"),
-            Input("version", "data"),
-        )
-        def table(clicks: int, search: str | None, _: int) -> tuple[Any, str]:
-            if not clicks or clicks % 2 == 0:
-                return None, "Show as table"
-            return draw(frame(url.parse(search))), "Hide the table"
 
-    twin("outcome", overview.outcome_table, frames.daily_shown)
-    twin("rate", overview.rate_table, frames.own_daily)
+def _twin(clicks: int | None, draw: Callable[[Any], Any], frame: Any) -> tuple[Any, str]:
+    """(table, words of its button) of a chart: shown after an odd number of clicks."""
+    return (plain(draw(frame)), "Hide the table") if clicks and clicks % 2 else (None, "Show as table")
 
 
 def _sources(app: Dash, desk: Desk) -> None:
@@ -214,7 +220,7 @@ def _sources(app: Dash, desk: Desk) -> None:
         Input("url", "search"),
         Input("version", "data"),
     )
-    def grid(search: str | None, _: int) -> tuple[Any, ...]:
+    def grid(search: str | None, _: Any) -> tuple[Any, ...]:
         view = replace(url.parse(search), source=None)
         frame, link = frames.sources(view), sources.address(desk.prefix, view)
         nothing = None
@@ -222,8 +228,8 @@ def _sources(app: Dash, desk: Desk) -> None:
             nothing = _nothing(desk, view, "/sources")
         csv = url.href(desk.prefix, "/export/sources.csv", view)
         return (
-            _window(desk, view), sources.words(frame), sources.rows(frame, link), sources.cards(frame, link),
-            nothing, frame.empty, csv,
+            _window(desk, view), sources.words(frame), sources.rows(frame, link), plain(sources.cards(frame, link)),
+            plain(nothing), frame.empty, csv,
         )  # fmt: skip
 
     @app.callback(
@@ -232,14 +238,17 @@ def _sources(app: Dash, desk: Desk) -> None:
         Output("source-body", "children"),
         Output("source-trend", "figure"),
         Output("source-labels", "children"),
+        Output("source-trend-table", "children"),
+        Output("source-trend-button", "children"),
         Input("url", "search"),
         Input("version", "data"),
         Input("scheme", "data"),
+        Input("source-trend-button", "n_clicks"),
     )
-    def drawer(search: str | None, _: int, scheme: str | None) -> tuple[Any, ...]:
+    def drawer(search: str | None, _: Any, scheme: str | None, clicks: int) -> tuple[Any, ...]:
         view = url.parse(search)
         if view.source is None:
-            return False, no_update, no_update, no_update, no_update
+            return False, *([no_update] * 6)
         domain, ip = view.source
         found = frames.source(view, domain, ip)
         row = found.row
@@ -248,9 +257,10 @@ def _sources(app: Dash, desk: Desk) -> None:
         return (
             True,
             f"{name} for {text.show(domain, 60)}",
-            sources.evidence(row, found.reporters, found.identities),
+            plain(sources.evidence(row, found.reporters, found.identities)),
             figures.trend(found.daily, scheme),
             sources.label_buttons(state[0], state[1], found.label),
+            *_twin(clicks, sources.trend_table, found.daily),
         )
 
     @app.callback(
@@ -291,7 +301,7 @@ def _reports(app: Dash, desk: Desk) -> None:
         Input("url", "search"),
         Input("version", "data"),
     )
-    def grid(search: str | None, _: int) -> tuple[Any, ...]:
+    def grid(search: str | None, _: Any) -> tuple[Any, ...]:
         view = replace(url.parse(search), source=None)
         frame = papers.reports(view)
 
@@ -301,16 +311,21 @@ def _reports(app: Dash, desk: Desk) -> None:
         nothing = _nothing(desk, view, "/reports") if frame.empty else None
         csv = url.href(desk.prefix, "/export/reports.csv", view)
         return (
-            _window(desk, view), reports.words(frame), reports.rows(frame, link), reports.cards(frame, link),
-            nothing, frame.empty, csv,
+            _window(desk, view), reports.words(frame), reports.rows(frame, link), plain(reports.cards(frame, link)),
+            plain(nothing), frame.empty, csv,
         )  # fmt: skip
 
-    @app.callback(Output("report-body", "children"), Output("raw-card", "hidden"), Input("report-key", "data"))
-    def body(key: str) -> tuple[Any, bool]:
+    @app.callback(
+        Output("report-body", "children"),
+        Output("raw-card", "hidden"),
+        Input("report-key", "data"),
+        Input("again", "data"),
+    )
+    def body(key: str, _: Any) -> tuple[Any, bool]:
         found = papers.report(key)
         if found is None:
-            return report.missing(key), True
-        return report.body(found[0], found[1], f"{desk.prefix}raw/{key}.xml"), False
+            return plain(report.missing(key)), True
+        return plain(report.body(found[0], found[1], f"{desk.prefix}raw/{key}.xml")), False
 
     @app.callback(
         Output("raw-body", "children"),
@@ -323,12 +338,11 @@ def _reports(app: Dash, desk: Desk) -> None:
         if clicks % 2 == 0:
             return None, "Show raw XML"
         xml = papers.xml(key)
-        return report.raw(xml.decode("utf-8", "replace") if xml is not None else None), "Hide raw XML"
+        return plain(report.raw(xml.decode("utf-8", "replace") if xml is not None else None)), "Hide raw XML"
 
 
 def _intake(app: Dash, desk: Desk) -> None:
     papers = desk.papers
-    shown = {"backlog": 0}
 
     @app.callback(
         Output("intake-window", "children"),
@@ -337,24 +351,21 @@ def _intake(app: Dash, desk: Desk) -> None:
         Output("intake-refused", "children"),
         Input("url", "search"),
         Input("version", "data"),
-        Input("poll", "n_intervals"),
-        State("version", "data"),
+        Input("waiting", "data"),
     )
-    def pieces(search: str | None, _: int, _ticks: int, __: int) -> tuple[Any, ...]:
-        if ctx.triggered_id == "poll" and not shown["backlog"] != papers.backlog():
-            raise PreventUpdate
+    def pieces(search: str | None, _: Any, __: Any) -> tuple[Any, ...]:
         view = url.parse(search)
         counts = papers.intake(view)
-        shown["backlog"] = counts.backlog
         return (
-            _since(desk, view), intake.words(counts), intake.tiles(counts),
-            intake.refused(papers.refused(view), REFUSALS),
+            _received(desk, view), intake.words(counts), plain(intake.tiles(counts, desk.frames.doubtful)),
+            plain(intake.refused(papers.refused(view), REFUSALS)),
         )  # fmt: skip
 
 
-def _since(desk: Desk, view: url.View) -> str:
-    first, _ = view.window(desk.frames.last_complete())
-    return f"Received since {first.day} {first:%b %Y}, UTC"
+def _received(desk: Desk, view: url.View) -> str:
+    first, last = desk.papers.days_of_receipt(view)
+    since = f"{first.day} {first:%b %Y}"
+    return f"Received since {since}, UTC" if last is None else f"Received {since} – {last.day} {last:%b %Y}, UTC"
 
 
 def _nothing(desk: Desk, view: url.View, path: str) -> Any:

@@ -41,8 +41,9 @@ class SourceView:
 class Frames:
     """Cached questions to one store; safe for the threads of the server."""
 
-    def __init__(self, store: Store, *, today: Callable[[], date] | None = None) -> None:
+    def __init__(self, store: Store, *, today: Callable[[], date] | None = None, doubtful: bool = False) -> None:
         self.store = store
+        self.doubtful = doubtful  # `[trust] unverified`: reports of mails that nobody vouches for count too
         self._today = today or (lambda: datetime.fromtimestamp(store.clock(), UTC).date())
         self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._lock = threading.Lock()
@@ -51,6 +52,14 @@ class Frames:
     def version(self) -> int:
         """Grows when any answer may have changed."""
         return self.store.version()
+
+    def warm(self) -> None:
+        """Ask what the first page asks, so that its first visitor waits neither for libraries nor for sums."""
+        view = url.View()
+        self.any_report()
+        for ask in (self.daily, self.own_daily, self.sources, self.domains, self.freshness):
+            ask(view)
+        self.policies()
 
     def today(self) -> date:
         """The current UTC day."""
@@ -92,13 +101,20 @@ class Frames:
             until=(until or last) + timedelta(days=1),
             source_class=view.source_class,
             result=view.result,
+            verified=not self.doubtful,
         )
+
+    def every(self) -> Filters:
+        """The store's filters for all that counts."""
+        from dmarcview.query import Filters
+
+        return Filters(verified=not self.doubtful)
 
     def domain_frame(self) -> pd.DataFrame:
         """All policy domains over all time, most messages first."""
         from dmarcview import query
 
-        return self.cached("domains", None, lambda: query.domains(self.store, query.Filters()))  # type: ignore[no-any-return]
+        return self.cached("domains", None, lambda: query.domains(self.store, self.every()))  # type: ignore[no-any-return]
 
     def domain_names(self) -> list[str]:
         """Names for the filter, by alphabet."""
@@ -114,12 +130,11 @@ class Frames:
 
     def freshness(self, view: url.View) -> tuple[pd.DataFrame, pd.DataFrame]:
         """`freshness.strip` for the domain of a view."""
-        from dmarcview.query import Filters
         from dmarcview.query.arrivals import arrivals
 
         today = self.today()
         since = today - timedelta(days=fresh.STRIP_DAYS + fresh.HISTORY_DAYS)
-        asked = Filters(domains=(view.domain,) if view.domain else None, since=since, until=today)
+        asked = replace(self.every(), domains=(view.domain,) if view.domain else None, since=since, until=today)
         ask = lambda: fresh.strip(arrivals(self.store, asked), today)  # noqa: E731
         return self.cached("freshness", asked, ask)  # type: ignore[no-any-return]
 
@@ -138,43 +153,44 @@ class Frames:
 
     def daily(self, view: url.View) -> pd.DataFrame:
         """The window of a view by day, without gaps: the counts of `query.daily` and `complete`."""
-        return self._daily(view, *view.window(self.last_complete()))
+        return _cut(self._daily(view), *view.window(self.last_complete()))
 
     def daily_before(self, view: url.View) -> pd.DataFrame:
         """The window of the same length before."""
         since, until = view.window(self.last_complete())
-        return self._daily(view, since - (until - since) - timedelta(days=1), since - timedelta(days=1))
+        return _cut(self._daily(view), *_before(since, until))
 
     def daily_shown(self, view: url.View) -> pd.DataFrame:
         """As `daily`; a window that ends by default goes on through the days that are not complete yet."""
         since, until = view.window(self.last_complete())
-        return _trimmed(self._daily(view, since, self._open_end(view, until)))
+        return _trimmed(_cut(self._daily(view), since, self._open_end(view, until)))
 
     def own_daily(self, view: url.View) -> pd.DataFrame:
         """As `daily_shown`, of own and approved sources alone."""
-        since, until = view.window(self.last_complete())
-        end = self._open_end(view, until)
-        classes = [c for c in OWN if view.source_class in (None, c)]
-        parts = [self._daily(replace(view, source_class=c), since, end) for c in classes]
+        parts = [
+            self.daily_shown(replace(view, source_class=c)).set_index("day")
+            for c in OWN if view.source_class in (None, c)
+        ]  # fmt: skip
         if not parts:
-            return self._daily(view, since, end).head(0)
-        out = parts[0].copy()
-        for more in parts[1:]:
-            for name in _COUNTS:
-                out[name] = out[name] + more[name]
-        return _trimmed(out)
+            return self.daily_shown(view).head(0)
+        out, counts = max(parts, key=len).copy(), list(_COUNTS)
+        out[counts] = sum(part[counts].reindex(out.index, fill_value=0) for part in parts)
+        return out.reset_index()
 
     def _open_end(self, view: url.View, until: date) -> date:
         recent = until >= self.today() - timedelta(days=fresh.STRIP_DAYS)
         return self.today() - timedelta(days=1) if view.since is None and recent else until
 
-    def _daily(self, view: url.View, since: date, until: date) -> pd.DataFrame:
+    def _daily(self, view: url.View) -> pd.DataFrame:
+        """All days that the charts and tiles of a view need, asked once: its window, the one before, the open days."""
         from dmarcview import query
 
-        asked = self.filters(view, since, until)
+        since, until = view.window(self.last_complete())
+        first, last = _before(since, until)[0], self._open_end(view, until)
+        asked = self.filters(view, first, last)
 
         def ask() -> pd.DataFrame:
-            days = pd.date_range(since, until, freq="D", unit="s")
+            days = pd.date_range(first, last, freq="D", unit="s")
             found = query.daily(self.store, asked).set_index("day").reindex(days, fill_value=0)
             out = found.rename_axis("day").reset_index()
             strip, _ = self.freshness(url.View())
@@ -223,7 +239,7 @@ class Frames:
         from dmarcview import query
 
         def ask() -> dict[str, str]:
-            found = query.reports(self.store, query.Filters(), limit=500)
+            found = query.reports(self.store, self.every(), limit=500)
             stated = found[found["p"].notna()].drop_duplicates("domain")
             return {str(d): str(p) for d, p in zip(stated["domain"], stated["p"], strict=True)}
 
@@ -258,6 +274,16 @@ class Frames:
         found = self.label(domain, ip)
         if found is not None:
             self.store.remove_label(int(found["id"]))
+
+
+def _before(since: date, until: date) -> tuple[date, date]:
+    """The window of the same length before a window; both days of both included."""
+    return since - (until - since) - timedelta(days=1), since - timedelta(days=1)
+
+
+def _cut(daily: pd.DataFrame, since: date, until: date) -> pd.DataFrame:
+    inside = (daily["day"] >= pd.Timestamp(since)) & (daily["day"] <= pd.Timestamp(until))
+    return daily[inside].reset_index(drop=True)
 
 
 def _trimmed(daily: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import calendar
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,7 @@ class Papers:
         def ask() -> pd.DataFrame:
             found = query.reports(self.store, asked, limit=limit, apart=True)
             standing = [
-                a if isinstance(a, str) and a else "counted" if v in BELIEVED else "unverified"
+                a if isinstance(a, str) and a else self.standing(v)
                 for a, v in zip(found["apart"], found["auth"], strict=True)
             ]
             return found.assign(standing=standing).sort_values(
@@ -50,6 +51,12 @@ class Papers:
             )
 
         return self.frames.cached("reports", (asked, limit), ask)  # type: ignore[no-any-return]
+
+    def standing(self, auth: str) -> str:
+        """Whether a report with this verdict on its mail counts: a key of `pages.reports.STANDINGS`."""
+        if auth in BELIEVED:
+            return "counted"
+        return "doubtful" if self.frames.doubtful else "unverified"
 
     def report(self, key: str) -> tuple[dict[str, Any], pd.DataFrame] | None:
         """(facts, records) of one report as `pages.report.body` takes them; None when there is none."""
@@ -61,8 +68,11 @@ class Papers:
         facts = dict(head.facts)
         for name in ("begin", "end", "received"):
             facts[name] = pd.Timestamp(facts[name], unit="s", tz="UTC")
-        believed = "counted" if facts["auth"] in BELIEVED else "unverified"
-        facts |= {"standing": head.apart or believed, "warning_list": head.warnings, "errors": head.errors}
+        facts |= {
+            "standing": head.apart or self.standing(facts["auth"]),
+            "warning_list": head.warnings,
+            "errors": head.errors,
+        }
         return facts, query.report_records(self.store, key[:MOST_KEY])
 
     def xml(self, key: str) -> bytes | None:
@@ -82,14 +92,19 @@ class Papers:
                 return found.content
         return None
 
+    def days_of_receipt(self, view: url.View) -> tuple[date, date | None]:
+        """(first day, last day) by which intake is shown; a window that ends by default is open: mail comes now."""
+        first, last = view.window(self.frames.last_complete())
+        return first, last if view.until is not None else None
+
     def intake(self, view: url.View) -> Counts:
-        """What came in since the first day of the window, and what waits now."""
+        """What came in on the days of the window, and what waits now."""
         from dmarcview import query
 
-        first, _ = view.window(self.frames.last_complete())
+        bounds = _seconds(*self.days_of_receipt(view))
 
         def ask() -> Counts:
-            found = query.intake(self.store, calendar.timegm(first.timetuple()))
+            found = query.intake(self.store, *bounds)
             return Counts(
                 inputs=found.inputs,
                 reports=found.reports,
@@ -103,20 +118,19 @@ class Papers:
                 newest=pd.Timestamp(found.last_received, unit="s", tz="UTC") if found.last_received else None,
             )
 
-        counts: Counts = self.frames.cached("intake", first, ask)
+        counts: Counts = self.frames.cached("intake", bounds, ask)
         return counts._replace(backlog=self.backlog())
 
     def refused(self, view: url.View) -> pd.DataFrame:
-        """`query.refused` since the first day of the window, newest first."""
+        """`query.refused` of the days of the window, newest first."""
         from dmarcview import query
 
-        first, _ = view.window(self.frames.last_complete())
+        since, until = _seconds(*self.days_of_receipt(view))
 
         def ask() -> pd.DataFrame:
-            found = query.refused(self.store, limit=REFUSED_ROWS)
-            return found[found["received"] >= pd.Timestamp(first, tz="UTC")]
+            return query.refused(self.store, limit=REFUSED_ROWS, since=since, until=until)
 
-        return self.frames.cached("refused", first, ask)  # type: ignore[no-any-return]
+        return self.frames.cached("refused", (since, until), ask)  # type: ignore[no-any-return]
 
     def backlog(self) -> int:
         """Batches of acknowledged mail that nobody has read yet."""
@@ -124,6 +138,12 @@ class Papers:
             return sum(1 for entry in (self.spool / "new").iterdir() if entry.suffix == ".batch")
         except OSError:
             return 0
+
+
+def _seconds(first: date, last: date | None) -> tuple[int, int | None]:
+    """The first second of the first day, and the one after the last day."""
+    end = None if last is None else calendar.timegm((last + timedelta(days=1)).timetuple())
+    return calendar.timegm(first.timetuple()), end
 
 
 def slices(content: bytes) -> Iterator[bytes]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
-from flask import Flask, Response, request
+from flask import Flask, Response, jsonify, request
 
 from dmarcview.dashboard import text, url
+from dmarcview.dashboard.frames import Frames
 from dmarcview.dashboard.papers import Papers, slices
 
+log = logging.getLogger(__name__)
 CSV_SLICE = 500  # rows at a time
 
 
@@ -20,19 +23,17 @@ def register(server: Flask, papers: Papers, prefix: str) -> None:
     """Hang the routes below `prefix` on a server."""
     frames = papers.frames
 
+    def version() -> Response:
+        found = _version(frames)
+        if found is None:
+            return _plain("the store does not answer\n", 503)
+        return jsonify(version=str(found), waiting=papers.backlog())
+
     def healthz() -> Response:
         return _plain("ok\n")
 
     def readyz() -> Response:
-        from sqlalchemy.exc import SQLAlchemyError
-
-        from dmarcview.store import StoreError
-
-        try:
-            frames.version()
-        except (StoreError, SQLAlchemyError, OSError) as error:
-            return _plain(f"the store does not answer: {type(error).__name__}\n", 503)
-        return _plain("ready\n")
+        return _plain("ready\n") if _version(frames) is not None else _plain("the store does not answer\n", 503)
 
     def raw(key: str) -> Response:
         xml = papers.xml(key) if key.isalnum() else None
@@ -52,12 +53,32 @@ def register(server: Flask, papers: Papers, prefix: str) -> None:
         return _plain("There is no such table.\n", 404)
 
     for rule, view_function, endpoint in (
+        ("version", version, "version"),
         ("healthz", healthz, "healthz"),
         ("readyz", readyz, "readyz"),
         ("raw/<key>.xml", raw, "raw"),
         ("export/<name>.csv", table, "export"),
     ):
         _add(server, prefix + rule, endpoint, view_function)
+
+
+def version_word(frames: Frames) -> str:
+    """The version as pages carry it; "" while the store does not answer, so that the frame still comes."""
+    found = _version(frames)
+    return "" if found is None else str(found)
+
+
+def _version(frames: Frames) -> int | None:
+    """The version of the store; None, and a line in the log, when it does not answer."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from dmarcview.store import StoreError
+
+    try:
+        return frames.version()
+    except (StoreError, SQLAlchemyError, OSError) as error:
+        log.error("the store does not answer: %s", error)
+        return None
 
 
 def _add(server: Flask, rule: str, endpoint: str, function: Any) -> None:

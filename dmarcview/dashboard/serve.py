@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dmarcview.dashboard import guard
+from dmarcview.dashboard.app import WARM
 
 if TYPE_CHECKING:
     from dash import Dash
 
+log = logging.getLogger(__name__)
 MAX_BODY = 2_000_000  # bytes of one request; callbacks send a few hundred
 CONNECTIONS = 200
 IDLE_SECONDS = 30
@@ -46,10 +48,17 @@ class Server:
         return f"http://{host}:{self.port}{self.app.config.requests_pathname_prefix}"
 
     def run(self) -> None:
-        """Serve until stopped. The first files are packed meanwhile."""
-        page = self.app.config.routes_pathname_prefix
-        threading.Thread(target=guard.warm, args=(self.app.server, page), daemon=True).start()
+        """Serve until stopped. Meanwhile the first answers are fetched and the first files packed."""
+        threading.Thread(target=self._warm, name="warm", daemon=True).start()
         self._server.run()
+
+    def _warm(self) -> None:
+        """Load the engine and fill the caches; who comes before waits only for what is not there yet."""
+        try:
+            self.app.server.extensions[WARM]()
+        except Exception:  # a page that asks the same tells its visitor
+            log.exception("the first answers could not be fetched")
+        guard.warm(self.app.server, self.app.config.routes_pathname_prefix)
 
     def stop(self) -> None:
         """End `run` from another thread."""

@@ -9,10 +9,9 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import dcc, html
 
-from dmarcview.dashboard import text, theme, url
+from dmarcview.dashboard import faults, text, theme, url
 from dmarcview.dashboard.parts import attributes, icon
 
-POLL_MS = 2_000
 PAGES = (
     ("overview", "/", "Overview"),
     ("sources", "/sources", "Sources"),
@@ -48,20 +47,25 @@ def index(assets: str) -> str:
     return INDEX.replace("ASSETS", assets.rstrip("/"))
 
 
-def layout(prefix: str, title: str, version: int) -> dmc.MantineProvider:
+def layout(prefix: str, title: str, version: str) -> dmc.MantineProvider:
     """The whole frame; the page itself comes into `#page`."""
     return dmc.MantineProvider(
         [
             dcc.Location(id="url", refresh="callback-nav"),
             dcc.Store(id="scheme"),
             dcc.Store(id="version", data=version),
-            dcc.Interval(id="poll", interval=POLL_MS),
+            dcc.Store(id="waiting"),
+            dcc.Store(id="again"),
             dmc.AppShell(
                 [
-                    dmc.AppShellHeader(_header(prefix, title)),
+                    dmc.AppShellHeader(_header(prefix, title, version)),
                     dmc.AppShellNavbar(_navigation(prefix)),
                     dmc.AppShellMain(
-                        html.Main([_filter_bar(), html.Div(id="page", className="page")], id="main", tabIndex=-1)
+                        html.Main(
+                            [_filter_bar(), faults.place(), html.Div(id="page", className="page")],
+                            id="main",
+                            tabIndex=-1,
+                        )
                     ),
                 ],
                 id="shell",
@@ -77,7 +81,7 @@ def layout(prefix: str, title: str, version: int) -> dmc.MantineProvider:
     )
 
 
-def _header(prefix: str, title: str) -> html.Div:
+def _header(prefix: str, title: str, version: str) -> html.Div:
     return html.Div(
         [
             dmc.Burger(id="burger", hiddenFrom="sm", size="sm", opened=False, **attributes({"aria-label": "Menu"})),
@@ -89,6 +93,7 @@ def _header(prefix: str, title: str) -> html.Div:
                 className="live",
                 role="status",
                 title="Asks for new reports every two seconds",
+                **attributes({"data-version": version, "data-prefix": prefix}),
             ),
             html.Button(
                 [icon("link"), html.Span("Copy link", className="wide")], id="copy", className="quiet", n_clicks=0

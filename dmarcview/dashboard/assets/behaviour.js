@@ -34,6 +34,46 @@
       window.dash_clientside.set_props("scheme", { data: paint() });
     }
   });
+
+  /* New reports: ask for the version, and say so when nobody answers. After a silence everything is fetched anew. */
+  var POLL_MS = 2000, PATIENCE_MS = 10000;
+  var seen = null, silent = false, rounds = 0;
+  function tell(id, props) { window.dash_clientside.set_props(id, props); }
+  function anew() {
+    rounds += 1;
+    tell("fault", { hidden: true });
+    tell("again", { data: rounds });
+    tell("version", { data: seen + "+" + rounds });
+  }
+  function state(word) {
+    if (state.word === word) { return; }
+    state.word = word;
+    tell("live", { className: word ? "live live-off" : "live" });
+    tell("live-word", { children: word || "Live" });
+  }
+  function poll() {
+    var live = document.getElementById("live");
+    if (!live || document.hidden) { window.setTimeout(poll, live ? POLL_MS : 200); return; }
+    if (seen === null) { seen = live.dataset.version; }
+    var word = "Offline, retrying", stop = new AbortController();
+    var timer = window.setTimeout(function () { stop.abort(); }, PATIENCE_MS);
+    window.fetch(live.dataset.prefix + "version", { cache: "no-store", signal: stop.signal }).then(function (answer) {
+      word = "Store not answering, retrying";
+      if (!answer.ok) { throw new Error(word); }
+      return answer.json();
+    }).then(function (now) {
+      var moved = now.version !== seen;
+      seen = now.version;
+      state(null);
+      if (silent) { silent = false; anew(); } else if (moved) { tell("fault", { hidden: true }); tell("version", { data: seen }); }
+      if (now.waiting !== poll.waiting) { poll.waiting = now.waiting; tell("waiting", { data: now.waiting }); }
+    }).catch(function () { silent = true; state(word); }).then(function () {
+      window.clearTimeout(timer);
+      window.setTimeout(poll, POLL_MS);
+    });
+  }
+  document.addEventListener("DOMContentLoaded", function () { window.setTimeout(poll, POLL_MS); });
+
   function inside(event) {
     return !(event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey);
   }
@@ -70,6 +110,10 @@
         } else { window.prompt("Copy this link", address); }
         return window.dash_clientside.no_update;
       },
+      retry: function (clicks) {
+        if (clicks) { anew(); }
+        return window.dash_clientside.no_update;
+      },
       drawer: function (opened) {
         var address = new URL(window.location.href);
         var closed = wasOpen && opened === false; // the drawer also comes into the page closed
@@ -82,6 +126,20 @@
       }
     }
   });
+
+  /* Trees folded by plain.py, `[tag, attributes, children...]`. Text stays text; nothing in them runs. */
+  function draw(node) {
+    if (typeof node === "string") { return node; }
+    var props = node[1] || {}, children = node.slice(2).map(draw);
+    if (props.inside) {
+      props = Object.assign({}, props, { onClick: function (event) {
+        if (inside(event)) { event.preventDefault(); go(props.href); }
+      } });
+      delete props.inside;
+    }
+    return el.apply(null, [node[0] || window.React.Fragment, node[0] ? props : null].concat(children));
+  }
+  window.dmarcview = { Plain: function (props) { return draw(props.tree); } };
 
   /* Cells of the grids. Text goes in as children of React elements and is never read as HTML. */
   var cells = window.dashAgGridComponentFunctions = window.dashAgGridComponentFunctions || {};

@@ -55,15 +55,16 @@ def words(counts: Counts) -> str:
     return f"Newest input: {counts.newest:%d %b %Y %H:%M:%S} UTC. {waits}"
 
 
-def tiles(counts: Counts) -> list[html.Div]:
-    """The counts, each with one line that says what it means."""
+def tiles(counts: Counts, doubtful: bool = False) -> list[html.Div]:
+    """The counts, each with one line that says what it means; `doubtful`: unverified reports count too."""
+    how = "counted, as your settings say" if doubtful else "not counted"
     return [
         _tile("intake-received", "Inputs received", counts.inputs, "mails and files"),
         _tile("intake-reports", "New reports", counts.reports, "aggregate reports that count"),
         _tile("intake-refused-count", "Refused", counts.refused, "kept, with a code and advice below"),
         _tile("intake-duplicates", "Repeats", counts.duplicates, "sent again, counted once"),
         _tile("intake-conflicts", "Conflicts", counts.conflicts, "same identity, other content: the first counts"),
-        _tile("intake-unverified", "Unverified", counts.unverified, "report mail not proven genuine: not counted"),
+        _tile("intake-unverified", "Unverified", counts.unverified, f"report mail not proven genuine: {how}"),
         _tile("intake-unknown-domain", "Other domains", counts.unknown_domain, "not watched: kept apart"),
         _tile("intake-failure", "Failure reports", counts.failure, "kept whole and counted"),
         _tile("intake-tls", "TLS reports", counts.tls, "kept whole and counted"),

@@ -28,6 +28,7 @@ COLUMNS: list[dict[str, Any]] = [
 # (words, tone, what it means)
 STANDINGS: dict[str, tuple[str, str, str]] = {
     "counted": ("✓ Counted", "good", "Part of every number here."),
+    "doubtful": ("! Counted, unverified", "watch", "The report mail could not be verified; your settings count it."),
     "unverified": ("! Unverified", "watch", "The report mail itself could not be verified; it does not count."),
     "conflict": ("! Conflict", "watch", "Another report with the same identity came first; this one does not count."),
     "unknown_domain": ("! Other domain", "watch", "For a domain that is not watched; it does not count."),
@@ -126,7 +127,7 @@ def words(reports: pd.DataFrame) -> str:
     """One line that says what the list holds."""
     if reports.empty:
         return ""
-    doubtful = int((reports["standing"] != "counted").sum())
+    doubtful = int((~reports["standing"].isin(["counted", "doubtful"])).sum())
     more = f" {text.number(doubtful)} of them {'does' if doubtful == 1 else 'do'} not count." if doubtful else ""
     cut = f" The newest {MOST_ROWS:,} are shown." if len(reports) >= MOST_ROWS else ""
     who = reports["submitter"].nunique()

@@ -78,6 +78,7 @@ def layout() -> list[Any]:
                 html.Div(id="source-body"),
                 html.Div(parts.graph("source-trend", "Messages a day of this source", figures.TREND_HEIGHT),
                          id="source-trend-box"),
+                parts.twin("source-trend"),
                 html.Div(id="source-labels"),
                 html.P(id="label-said", role="status", className="muted"),
             ],
@@ -241,6 +242,18 @@ def evidence(row: dict[Any, Any] | None, reporters: pd.DataFrame, identities: pd
         ]
     out.append(html.H3("Day by day"))
     return out
+
+
+def trend_table(daily: pd.DataFrame) -> Any:
+    """The twin of the trend chart, newest day first; days without mail are left out."""
+    rows = [
+        [f"{r['day']:%Y-%m-%d}", text.number(r["messages"]), text.number(r["dmarc_pass"]),
+         text.number(r["messages"] - r["dmarc_pass"])]
+        for r in daily[daily["messages"] > 0].iloc[::-1].to_dict("records")
+    ]  # fmt: skip
+    if not rows:
+        return html.P("No message in this period.", className="muted")
+    return parts.table(["Day", "Messages", "DMARC pass", "DMARC fail"], rows, caption="This source by day", numeric=1)
 
 
 def label_buttons(current: str | None, by_user: bool, last: dict[str, Any] | None) -> list[Any]:
