@@ -14,7 +14,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from dmarcview.networks import NetworkMap, address, network
+from dmarcview.networks import NetworkMap, Numbers, address, network
 
 USUAL_PLACES = ("/usr/share/GeoIP", "/var/lib/GeoIP", "/usr/local/share/GeoIP", "/usr/share/geoip")
 USUAL_FILES = (
@@ -64,6 +64,10 @@ class Table:
     def place(self, ip: str) -> Place:
         """The row of the longest network that holds `ip`."""
         return self._map.get(address(ip)) or NOWHERE
+
+    def find(self, wanted: Numbers) -> tuple[Any, list[Place]]:
+        """`place` of many, as `NetworkMap.find` gives it."""
+        return self._map.find(wanted)
 
     def __len__(self) -> int:
         return len(self._map)
@@ -147,9 +151,19 @@ class Geo:
                 break
         return Place(country, asn, as_name)
 
-    def places(self, ips: Iterable[str]) -> dict[str, Place]:
-        """`place` of many addresses, each looked up once."""
-        return {ip: self.place(ip) for ip in set(ips)}
+    def find(self, ips: Sequence[str], wanted: Numbers) -> tuple[Any, list[Place]]:
+        """`place` of many: an array with the place of each answer among the distinct answers, and these.
+
+        `wanted` are the same addresses as numbers.
+        """
+        import numpy as np
+
+        if len(self.layers) == 1 and isinstance(self.layers[0], Table):
+            codes, places = self.layers[0].find(wanted)
+            return np.where(codes < 0, len(places), codes), [*places, NOWHERE]
+        known: dict[Place, int] = {}
+        found = [known.setdefault(self.place(ip), len(known)) for ip in ips]
+        return np.array(found, dtype=np.int64), list(known)
 
 
 @cache

@@ -7,7 +7,7 @@ import socket
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -55,6 +55,37 @@ def network(text: str) -> Range:
     return Range(found.version, int(found.network_address), int(found.broadcast_address))
 
 
+class Numbers:
+    """Many addresses as numbers, in the order of their texts.
+
+    `v4` is an array with -1 for all but IPv4, `others` the IPv6 ones by place; no address is in neither.
+    """
+
+    __slots__ = ("others", "v4")
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        import numpy as np
+
+        self.v4 = np.full(len(texts), -1, dtype=np.int64)
+        self.others: dict[int, Address] = {}
+        places = [place for place, text in enumerate(texts) if ":" not in text]
+        try:
+            packed = b"".join([socket.inet_pton(socket.AF_INET, texts[place]) for place in places])
+            self.v4[places] = np.frombuffer(packed, dtype=">u4")
+            rest: Iterable[int] = (place for place, text in enumerate(texts) if ":" in text)
+        except (OSError, ValueError):
+            rest = range(len(texts))
+        for place in rest:
+            found = address(texts[place])
+            if found is not None and found.version == 4:
+                self.v4[place] = found.number
+            elif found is not None:
+                self.others[place] = found
+
+    def __len__(self) -> int:
+        return len(self.v4)
+
+
 class NetworkMap(Generic[T]):
     """An immutable map from ranges to values. Ranges may nest; the innermost answers, then the one given last."""
 
@@ -75,6 +106,30 @@ class NetworkMap(Generic[T]):
         starts, values = self._tables[wanted.version]
         place = bisect_right(starts, wanted.number) - 1
         return values[place] if place >= 0 else None
+
+    def find(self, wanted: Numbers) -> tuple[Any, list[T]]:
+        """`get` of many: an array with the place of each answer among the distinct answers (-1: none), and these."""
+        import numpy as np
+
+        values: dict[int, int] = {}  # by identity: values need not be hashable
+        found: list[T] = []
+        codes: dict[int, list[int]] = {}
+        for version, (_, answers) in self._tables.items():
+            codes[version] = []
+            for answer in answers:
+                if answer is not None and id(answer) not in values:
+                    values[id(answer)] = len(found)
+                    found.append(answer)
+                codes[version].append(-1 if answer is None else values[id(answer)])
+        out = np.full(len(wanted), -1, dtype=np.int64)
+        for place, other in wanted.others.items():
+            piece = bisect_right(self._tables[6][0], other.number) - 1
+            out[place] = codes[6][piece] if piece >= 0 else -1
+        starts = np.array(self._tables[4][0], dtype=np.int64)
+        is_v4 = np.flatnonzero(wanted.v4 >= 0)
+        pieces = np.searchsorted(starts, wanted.v4[is_v4], side="right") - 1
+        out[is_v4] = np.array([*codes[4], -1], dtype=np.int64)[pieces]
+        return out, found
 
     def pieces(self) -> Iterator[tuple[Range, T]]:
         """The disjoint pieces that answer, in order."""

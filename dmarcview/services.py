@@ -63,13 +63,13 @@ class Directory:
         self._spf = {key: service for service in self.services for key in service.spf}
         self._hosts = {key: service for service in self.services for key in service.hosts}
         self._asns = {key: service for service in self.services for key in service.asns}
-        self._networks = NetworkMap((network(key), service) for service in self.services for key in service.networks)
+        self.networks = NetworkMap((network(key), service) for service in self.services for key in service.networks)
 
     def operator(
         self, ip: str, *, host: str | None = None, spf: Iterable[str] = (), asn: int | None = None
     ) -> Match | None:
         """Who runs the address: by its network, its confirmed name, an SPF domain that passed, or its AS."""
-        if service := self._networks.get(address(ip)):
+        if service := self.networks.get(address(ip)):
             return Match(service, "network", ip)
         if match := _under(self._hosts, "host", host):
             return match

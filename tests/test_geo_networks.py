@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmarcview.geo import NOWHERE, Geo, Place, Table, table
-from dmarcview.networks import Address, NetworkMap, Range, address, network
+from dmarcview.networks import Address, NetworkMap, Numbers, Range, address, network
 
 LINES = resources.files("dmarcview").joinpath("data", "networks.tsv").read_text(encoding="utf-8").splitlines()
 ROWS = [line.split("\t") for line in LINES if line and not line.startswith("#")]
@@ -142,4 +142,14 @@ def test_first_layer_that_knows_a_field_answers_it() -> None:
     assert geo.place("192.0.2.1") == Place("CH", 64500, "Example Net")
     assert geo.place("192.0.2.200") == Place("CH", None, None)
     assert geo.place("198.51.100.1") == Place("FR", 64501, "Other Net")
-    assert geo.places(["192.0.2.1", "192.0.2.1", "::1"]) == {"192.0.2.1": geo.place("192.0.2.1"), "::1": NOWHERE}
+    ips = ["192.0.2.1", "192.0.2.1", "::1", "no address"]
+    codes, places = geo.find(ips, Numbers(ips))
+    assert [places[code] for code in codes] == [geo.place("192.0.2.1")] * 2 + [NOWHERE] * 2
+
+
+@given(st.lists(st.one_of(st.ip_addresses().map(str), st.text(max_size=9)), max_size=30))
+def test_many_addresses_find_what_each_alone_finds(ips: list[str]) -> None:
+    ips += ["0.0.0.0", "255.255.255.255", "::ffff:192.0.2.5", "::", "8.8.8.8"]
+    geo = Geo([table()])
+    codes, places = geo.find(ips, Numbers(ips))
+    assert [places[code] for code in codes] == [geo.place(ip) for ip in ips]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ from dmarcview.demo.story import SENDERS
 from dmarcview.geo import Geo, table
 from dmarcview.services import directory
 from dmarcview.sources import Refreshed, Refresher, refresh
-from dmarcview.store import Label, NamedAddress, SourceFacts, SourceRow, Store
+from dmarcview.store import Label, NamedAddress, SourceFacts, SourceRow, Store, blocks, columns
 from dmarcview.store.facts import Named
 from dmarcview_reports.model import (
     DkimResult,
@@ -241,7 +243,7 @@ class Book:
 
     def __init__(self, facts: list[SourceFacts]) -> None:
         self.facts = facts
-        self.rows: list[SourceRow] = []
+        self.columns = columns.from_facts(facts)
 
     def version(self) -> int:
         return 1
@@ -249,17 +251,25 @@ class Book:
     def classified(self) -> int:
         return 0
 
+    def domain_sizes(self, since: int) -> dict[str, int]:
+        return dict(Counter(fact.domain for fact in self.facts))
+
     def touched_since(self, version: int) -> list[tuple[str, str]]:
         return [(fact.domain, fact.source_ip) for fact in self.facts]
 
-    def source_facts(self, pairs: Sequence[tuple[str, str]] | None = None) -> list[SourceFacts]:
-        return self.facts
+    def source_columns(
+        self, domains: Sequence[str] | None = None, pairs: Sequence[tuple[str, str]] | None = None
+    ) -> columns.Columns:
+        return self.columns
 
-    def source_rows(self, domain: str | None = None) -> list[SourceRow]:
-        return self.rows
+    def source_table(self, domains: Sequence[str] | None = None) -> Any:
+        return blocks.schema().empty_table()
+
+    def put_source_table(self, table: Any, upto: int | None = None) -> blocks.Written:
+        return blocks.Written(table.num_rows, table.num_rows)
 
     def put_sources(self, rows: Sequence[SourceRow], upto: int | None = None) -> None:
-        self.rows = list(rows)
+        assert not rows
 
     def labels(self) -> list[Label]:
         return [Label("network", f"10.{n}.0.0/16", "own") for n in range(50)]
@@ -268,7 +278,7 @@ class Book:
         return {ip: NamedAddress(ip, f"host-{ip}.sender.example", NOW) for ip in ips}
 
 
-def test_ten_thousand_sources_are_classified_in_a_second() -> None:
+def test_ten_thousand_sources_are_classified_in_a_third_of_a_second() -> None:
     facts = [
         SourceFacts(
             f"d{n % 40}.example", f"{11 + n % 200}.{n // 200 % 250}.7.{n % 250}", 100 + n, 50, n % 3 * 30, n % 2 * 40,
@@ -282,10 +292,11 @@ def test_ten_thousand_sources_are_classified_in_a_second() -> None:
     one = refresher(own_networks=["203.0.113.0/24"], approved=["Google"])
     times = []
     for _ in range(3):  # the first run also reads the tables; a busy machine disturbs
+        book = Book(facts)
         start = time.process_time()
-        assert one.run(Book(facts), NOW, everything=True).written == 10_000
+        assert one.run(book, NOW, everything=True).written == 10_000
         times.append(time.process_time() - start)
-    assert min(times) < 1.0, times
+    assert min(times) < 0.35, times
 
 
 def test_large_store_is_done_in_parts_of_whole_domains(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import MappingProxyType
+from typing import Any
 
-from dmarcview.networks import address, network
+from dmarcview.networks import Numbers, address, network
 from dmarcview.sources.evidence import Who
 from dmarcview.store.facts import Label, SourceFacts
 
@@ -50,6 +51,24 @@ class Labels:
             if best is None or rank > best[0]:
                 best = rank, label
         return best[1] if best else None
+
+    def names(self, scope: str, name: str) -> bool:
+        """Does a label of this scope (dkim, service or asn) name it, for whatever domain?"""
+        return (scope, _value(scope, name)) in self._exact
+
+    def within(self, wanted: Numbers) -> Any:
+        """Per address: does any labelled network, or a label of the very address, hold it?"""
+        import numpy as np
+
+        found = np.zeros(len(wanted), dtype=bool)
+        for (version, size), blocks in self._spans.items():
+            if version == 4:
+                places = np.where(wanted.v4 >= 0, wanted.v4 // size, -1)
+                found |= np.isin(places, list(blocks))
+            else:
+                for place, other in wanted.others.items():
+                    found[place] |= other.number // size in blocks
+        return found
 
     def _fitting(self, facts: SourceFacts, who: Who) -> Iterable[tuple[int, Label]]:
         where = address(facts.source_ip)

@@ -6,21 +6,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-from sqlalchemy import and_, delete, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
+from . import blocks
 from .archive import clean
 from .engine import Engine, Window
 from .errors import StoreError
 from .facts import CLASSES, SCOPES, Label, Named, NamedAddress, SourceFacts, SourceRow
-from .files import SOURCE_END, FileRow
+from .files import CUBE_END, SOURCE_END, FileRow
 from .ledger import Ledger, bump, chunks, counter, rows
 from .plan import MAIN
 from .snapshot import Snapshot
-from .tables import addresses, counters, labels, sources
+from .tables import addresses, counters, labels
 
 NAMES = 20  # names kept of each kind for one source, most messages first
-PAIR = ("domain", "source_ip")
+MANY = 5_000  # addresses asked for at once: then all that are known are read
 
 # one row of a record counts once for a name, however many results carry it
 IDENTITIES = """
@@ -92,6 +92,17 @@ class Classes:
             pairs |= {(r[0], r[1]) for r in engine.rows(sql, {})}
         return sorted(pairs)
 
+    def sizes(self, engine: Engine, snapshot: Snapshot, since: int) -> dict[str, int]:
+        """Domains of believed reports that came after version `since`, with the rows of the cube that they have."""
+        new = [f.path for f in snapshot.files if f.shelf == MAIN and f.news > since]
+        found = {p.filed.fact("domain") for p in snapshot.pending if p.shelf == MAIN and p.version > since}
+        if new:
+            found |= {r[0] for r in engine.rows(f"select distinct domain from {engine.scan(new, CUBE_END)}", {})}
+        if not found:
+            return {}
+        sizes = engine.rows("select domain, count(*) from cube group by domain", {}, Window(snapshot, (MAIN,)))
+        return {domain: rows for domain, rows in sizes if domain in found}
+
     def facts(self, engine: Engine, snapshot: Snapshot, pairs: Sequence[tuple[str, str]] | None) -> list[SourceFacts]:
         """Facts of these sources (of all, when None), by domain and address."""
         import pyarrow as pa
@@ -129,47 +140,32 @@ class Classes:
 
     def put(self, new: Sequence[SourceRow], upto: int | None) -> None:
         """Write classes; `upto` remembers the version that they are of."""
-        c = sources.c
-        same = ("source_class", "service", "service_type", "country", "asn", "as_name", "reverse_dns")
+        self.put_table(blocks.from_rows(new), upto)
+
+    def put_table(self, new: Any, upto: int | None) -> blocks.Written:
+        """Write classes as a table of `blocks.NAMES` without `changed`; equal rows are left alone."""
         with self.ledger.write() as conn:
-            stamp = counter(conn, "classes") + 1
-            old: dict[tuple[str, str], Any] = {}
-            for part in chunks(sorted({r.source_ip for r in new})):
-                for r in conn.execute(select(sources).where(c.source_ip.in_(part))).mappings():
-                    old[(r["domain"], r["source_ip"])] = r
-            fresh: list[dict[str, Any]] = []
-            changed: list[dict[str, Any]] = []
-            moved = False
-            for row in new:
-                values = _values(row)
-                known = old.get((row.domain, row.source_ip))
-                keep = known is not None and all(known[n] == values[n] for n in same)
-                values["changed"] = known["changed"] if known is not None and keep else stamp
-                moved = moved or not keep
-                (fresh if known is None else changed).append(values)
-            if fresh:
-                conn.execute(insert(sources), fresh)
-            for values in changed:
-                at = and_(c.domain == values["domain"], c.source_ip == values["source_ip"])
-                conn.execute(update(sources).where(at).values(values))
-            if moved:
-                bump(conn, "classes")
-                bump(conn, "version")
+            done = blocks.put(conn, new) if new.num_rows else blocks.Written(0, 0)
             if upto is not None:
                 conn.execute(update(counters).where(counters.c.name == "classified").values(value=upto))
+        return done
 
     def classified(self) -> int:
         """The version up to which sources were classified."""
         with self.ledger.read() as conn:
             return counter(conn, "classified")
 
-    def all(self, domain: str | None = None, changed_after: int = -1) -> list[SourceRow]:
-        """The classes found, by domain and address."""
-        query = select(sources).where(sources.c.changed > changed_after).order_by(sources.c.domain, sources.c.source_ip)
-        if domain is not None:
-            query = query.where(sources.c.domain == domain)
+    def table(self, domains: Sequence[str] | None = None) -> Any:
+        """The classes found, as a table of `blocks.NAMES`, in no order."""
         with self.ledger.read() as conn:
-            return [_row(r) for r in rows(conn, query)]
+            return blocks.read(conn, domains)
+
+    def all(self, domain: str | None = None, source_ip: str | None = None) -> list[SourceRow]:
+        """The classes found, by domain and address: of all sources, of one domain's, of one address."""
+        import pyarrow.compute as pc
+
+        found = self.table(None if domain is None else [domain])
+        return blocks.to_rows(found if source_ip is None else found.filter(pc.equal(found["source_ip"], source_ip)))
 
     # labels
 
@@ -215,8 +211,14 @@ class Classes:
         """Cached reverse DNS answers that have not expired."""
         out: dict[str, NamedAddress] = {}
         c = addresses.c
+        wanted = set(ips)
         with self.ledger.read() as conn:
-            for part in chunks(sorted(set(ips))):
+            if len(wanted) > MANY:  # far more than were ever looked up: read what there is
+                for r in conn.execute(select(c.source_ip, c.reverse_dns, c.expires).where(c.expires > now)):
+                    if r[0] in wanted:
+                        out[r[0]] = NamedAddress(*r)
+                return out
+            for part in chunks(sorted(wanted)):
                 for r in conn.execute(
                     select(c.source_ip, c.reverse_dns, c.expires).where(c.source_ip.in_(part), c.expires > now)
                 ):
@@ -242,14 +244,3 @@ def make_companion(engine: Engine, file: FileRow) -> None:
             f"copy ({source} order by domain, source_ip, kind) to '{part}' (format parquet, compression zstd)"
         )
     part.replace(target)
-
-
-def _values(row: SourceRow) -> dict[str, Any]:
-    out = {n: getattr(row, n) for n in row.__dataclass_fields__}
-    out["evidence"] = orjson.dumps(row.evidence).decode()
-    return {n: clean(v) if isinstance(v, str) else v for n, v in out.items()}
-
-
-def _row(r: Any) -> SourceRow:
-    values = {n: r[n] for n in SourceRow.__dataclass_fields__}
-    return SourceRow(**values | {"evidence": tuple(orjson.loads(r["evidence"]))})

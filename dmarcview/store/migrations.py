@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import orjson
 from sqlalchemy import Connection, insert, text, update
 
 from .ledger import Ledger
-from .tables import FORMAT, counters, meta, reports
+from .tables import FORMAT, counters, meta, reports, source_blocks
 
+AT_ONCE = 20_000  # rows in memory
 Step = Callable[[Connection], None]
 STEPS: dict[int, Step] = {}
 
@@ -42,3 +44,18 @@ def count_epochs(conn: Connection) -> None:
     for index in reports.indexes:
         if index.name in ("reports_domain", "reports_apart", "reports_moved"):
             index.create(conn, checkfirst=True)
+
+
+@step(2)
+def pack_sources(conn: Connection) -> None:
+    """Format 3: the classes of sources as blocks of columns."""
+    from . import blocks
+    from .facts import SourceRow
+
+    source_blocks.create(conn)
+    names = [n for n in SourceRow.__dataclass_fields__ if n != "evidence"]
+    stored = conn.execution_options(yield_per=AT_ONCE).execute(text("select * from sources order by domain"))
+    for part in stored.mappings().partitions():
+        old = [SourceRow(**{n: r[n] for n in names}, evidence=tuple(orjson.loads(r["evidence"]))) for r in part]
+        blocks.put(conn, blocks.from_rows(old))
+    conn.execute(text("drop table sources"))

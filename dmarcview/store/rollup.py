@@ -9,20 +9,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select
-
+from . import blocks
 from .engine import Engine, Window
 from .files import CUBE_END, FileRow
 from .ledger import Ledger, counter
 from .snapshot import Snapshot
 from .sums import ALL_SUMS, SUMS, outcome
-from .tables import sources
 
 SHELVES = ("main", "doubt")
 _TEXTS = ("domain", "source_ip", "source_class", "service", "service_type", "country", "as_name", "reverse_dns")
 _NUMBERS = ("asn",)
 _CLASS = "coalesce(s.source_class, 'unknown')"
-LOAD = 5_000  # sources read at a time
 MANY = 50  # so many changed domains are summed again by reading all
 
 
@@ -45,24 +42,12 @@ class Rollup:
 
     def ready_sources(self, ledger: Ledger) -> None:
         """Bring the table `sources` up to the ledger."""
-        import pyarrow as pa
-
         with self.lock:
-            names = (*_TEXTS, *_NUMBERS)
-            types = [pa.string()] * len(_TEXTS) + [pa.int64()] * len(_NUMBERS)
             with ledger.read() as conn:
                 now = counter(conn, "classes")
                 if now == self._classes:
                     return
-                query = select(*(sources.c[n] for n in names)).where(sources.c.changed > self._classes)
-                found = conn.execution_options(yield_per=LOAD).execute(query)
-                batches = [
-                    pa.record_batch(
-                        [pa.array(c, t) for c, t in zip(zip(*part, strict=True), types, strict=True)], names
-                    )
-                    for part in found.partitions()
-                ]
-            changed = pa.Table.from_batches(batches, pa.schema(list(zip(names, types, strict=True))))
+                changed = blocks.read(conn, changed_after=self._classes).select([*_TEXTS, *_NUMBERS])
             with self.engine.cursor() as cursor:
                 cursor.register("changed", changed)
                 cursor.execute(

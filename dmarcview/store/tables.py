@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-FORMAT = 2
+FORMAT = 3
 
 metadata = MetaData()
 Id = BigInteger().with_variant(Integer, "sqlite")
@@ -183,26 +183,15 @@ labels = Table(
     Column("note", Text, nullable=False),
     UniqueConstraint("domain", "scope", "value"),
 )
-sources = Table(
-    "sources",
+source_blocks = Table(
+    "source_blocks",
     metadata,
-    Column("domain", Text, primary_key=True),
-    Column("source_ip", Text, primary_key=True),
-    Column("source_class", Text, nullable=False),
-    Column("by", Text, nullable=False),  # rule or user
-    Column("confidence", Text, nullable=False),
-    Column("evidence", Text, nullable=False),  # JSON
-    Column("service", Text),
-    Column("service_type", Text),
-    Column("country", Text),
-    Column("asn", BigInteger),
-    Column("as_name", Text),
-    Column("reverse_dns", Text),
-    Column("first_seen", BigInteger, nullable=False),
-    Column("last_seen", BigInteger, nullable=False),
-    Column("messages", BigInteger, nullable=False),
-    Column("changed", BigInteger, nullable=False),  # counter `classes` when the class last changed
-    Index("sources_changed", "changed"),
+    Column("id", Id, primary_key=True, autoincrement=False),  # newer blocks win over older ones
+    Column("part", Integer, nullable=False),
+    Column("changed", BigInteger, nullable=False),  # newest counter `classes` at which a class within changed
+    Column("rows", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # Arrow stream, see blocks.py
+    Index("source_blocks_part", "part"),
 )
 addresses = Table(
     "addresses",

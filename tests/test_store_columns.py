@@ -1,0 +1,127 @@
+"""Sources by the column: the same facts as one by one, and blocks of classes in which the newest row wins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_sources_refresh import NOW, keep, report
+
+from dmarcview.store import SourceFacts, SourceRow, Store, blocks, tables
+from dmarcview_reports.model import DkimResult, Record, Shape, SpfResult
+
+NAMES = ("example.org", "Mail.example.org", "bounce.example.net", "", None)
+RESULTS = ("pass", "fail", "softfail", None)
+
+
+@st.composite
+def shapes(draw: st.DrawFn) -> Shape:
+    dkim = st.builds(
+        DkimResult, st.sampled_from(NAMES), st.sampled_from(["s1", "s2", "", None]), st.sampled_from(RESULTS),
+        st.sampled_from([None, "x", "y"]),
+    )  # fmt: skip
+    spf = st.builds(
+        SpfResult, st.sampled_from(NAMES), st.sampled_from(["mfrom", "helo", None]), st.sampled_from(RESULTS), st.none()
+    )
+    forwarded = draw(st.sampled_from([(), ("forwarded",), ("other", "mailing_list")]))
+    return Shape(
+        draw(st.sampled_from(["none", "reject", None])),
+        draw(st.sampled_from([True, False, None])),
+        draw(st.sampled_from([True, False, None])),
+        forwarded,
+        ("",) * len(forwarded),
+        "example.org",
+        draw(st.sampled_from(NAMES)),
+        None,
+        tuple(draw(st.lists(dkim, max_size=3))),
+        tuple(draw(st.lists(spf, max_size=2))),
+    )
+
+
+records = st.builds(
+    Record, st.sampled_from(["192.0.2.1", "192.0.2.2", "2001:db8::1"]), st.integers(0, 1 << 40), shapes()
+)
+
+
+def asked(facts: SourceFacts) -> SourceFacts:
+    """What the columns carry of facts."""
+    return replace(facts, blocked=0, reporters=0, header_from=(), overrides=())
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterable[Store]:
+    with Store.open(tmp_path / "data", clock=lambda: NOW) as opened:
+        yield opened
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["example.org", "b.example"]), st.lists(records, max_size=8)), max_size=5))
+def test_columns_hold_the_facts_of_each_source(
+    tmp_path_factory: pytest.TempPathFactory, made: list[tuple[str, list[Record]]]
+) -> None:
+    with Store.open(tmp_path_factory.mktemp("data"), clock=lambda: NOW) as store:
+        for day, (domain, found) in enumerate(made):
+            keep(store, report(domain, day, found))
+            if day == 2:
+                store.flush()  # files and pending rows together
+        columns = store.source_columns()
+        by_column = {columns.facts(place) for place in range(len(columns))}
+        assert by_column == {asked(facts) for facts in store.source_facts()}
+        some = store.source_columns(domains=["b.example"])
+        assert {facts for facts in by_column if facts.domain == "b.example"} == {
+            some.facts(place) for place in range(len(some))
+        }
+        pairs = [("example.org", "192.0.2.1"), ("example.org", "198.51.100.1")]
+        one = store.source_columns(pairs=pairs)
+        assert {facts for facts in by_column if (facts.domain, facts.source_ip) == pairs[0]} == {
+            one.facts(place) for place in range(len(one))
+        }
+
+
+def test_of_very_many_names_the_busiest_are_kept(store: Store) -> None:
+    found = []
+    for number in range(60):
+        results = (DkimResult(f"d{number % 37:02}.example", "s", "pass", None),)
+        shape = Shape("none", True, False, (), (), "example.org", None, None, results, ())
+        found.append(Record("192.0.2.1", 1 + number * 7 % 23, shape))
+    keep(store, report("example.org", 1, found))
+    (facts,) = store.source_facts()
+    columns = store.source_columns()
+    assert len(facts.dkim) == 20
+    assert columns.facts(0) == asked(facts)
+
+
+def test_newest_row_of_a_source_wins_and_blocks_stay_few(store: Store) -> None:
+    rows = [SourceRow("example.org", f"192.0.2.{n}", "unknown", messages=n) for n in range(200)]
+    store.put_sources(rows, upto=7)
+    assert store.classified() == 7
+    for step in range(1, 40):
+        rows[step] = replace(rows[step], source_class="own", messages=1_000 + step, evidence=({"code": "x"},))
+        store.put_sources([rows[step]])
+    assert store.source_rows("example.org") == sorted(rows, key=lambda row: row.source_ip)
+    assert store.source_rows("example.org", "192.0.2.7") == [rows[7]]
+    assert store.source_rows("example.com") == []
+    with store.ledger.read() as conn:
+        assert len(conn.execute(tables.source_blocks.select()).all()) <= blocks.BLOCKS + 1
+
+
+def test_only_a_changed_class_grows_the_version_and_equal_rows_are_not_written(store: Store) -> None:
+    row = SourceRow("example.org", "192.0.2.1", "own", messages=5)
+    content = blocks.from_rows([row])
+    assert store.put_source_table(content) == (1, 1)
+    version = store.version()
+    assert store.put_source_table(content) == (0, 0)
+    assert store.put_source_table(blocks.from_rows([replace(row, messages=6)])) == (1, 0)
+    assert store.version() == version
+    assert store.put_source_table(blocks.from_rows([replace(row, source_class="forwarder")])) == (1, 1)
+    assert store.version() > version
+    assert store.source_rows() == [replace(row, source_class="forwarder")]
+
+
+def test_text_that_no_database_can_hold_is_made_safe(store: Store) -> None:
+    store.put_sources([SourceRow("example.org", "192.0.2.1", "own", as_name="a\x00b\udcff")])
+    assert store.source_rows()[0].as_name == "a\ufffdb?"
