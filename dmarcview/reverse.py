@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from dmarcview.networks import Address, address
-from dmarcview.store.facts import NamedAddress, SourceRow
+from dmarcview.store.facts import NamedAddress
 
 if TYPE_CHECKING:
     import dns.asyncresolver
@@ -46,7 +46,7 @@ class Resolver(Protocol):
 class AddressBook(Protocol):
     """What the names are kept in; `dmarcview.store.Store` has it."""
 
-    def source_rows(self, domain: str | None = None) -> list[SourceRow]: ...
+    def busy_addresses(self) -> dict[str, int]: ...
     def addresses(self, ips: Iterable[str]) -> dict[str, NamedAddress]: ...
     def put_addresses(self, found: Sequence[NamedAddress]) -> None: ...
 
@@ -146,9 +146,7 @@ def run(book: AddressBook, resolver: Resolver, now: int, *, batch: int = BATCH) 
 
     Run the sources' `Refresher` with `everything` afterwards when `confirmed` is not 0.
     """
-    busy: dict[str, int] = {}
-    for row in book.source_rows():
-        busy[row.source_ip] = busy.get(row.source_ip, 0) + row.messages
+    busy = book.busy_addresses()
     known = book.addresses(busy)
     waiting = sorted((ip for ip in busy if ip not in known), key=lambda ip: (-busy[ip], ip))
     found = asyncio.run(look_up(resolver, waiting[:batch], now))

@@ -136,17 +136,20 @@ class Upkeep(threading.Thread):
             big_round(self.store, self.config)
 
     def _classify(self) -> None:
-        from dmarcview.sources import Refresher
-
-        version = self.store.version()
+        version = self.store.version()  # before the run: what comes in meanwhile is seen by the next one
         everything = self._everything.is_set()
         if version == self._version and not everything:
             return
-        self._everything.clear()
         if self._refresher is None:
-            self._refresher = Refresher.of(self.config)
-        self._refresher.run(self.store, int(self.clock()), everything=everything)
-        self._version = self.store.version()
+            self._refresher = _refresher(self.config)
+        self._everything.clear()
+        try:
+            self._refresher.run(self.store, int(self.clock()), everything=everything)
+        except StoreError:
+            if everything:
+                self._everything.set()
+            raise
+        self._version = version
 
     def _names(self) -> None:
         """Reverse names, slow by nature: in a thread that nobody waits for."""
@@ -160,6 +163,21 @@ class Upkeep(threading.Thread):
                         self._everything.set()
                 except StoreError as error:
                     log.error("names: %s; tried again", error)
+
+
+def _refresher(config: Config) -> Refresher:
+    """The classifier of the settings; a geo file that cannot be read is told of and left out."""
+    import dataclasses
+
+    from dmarcview.geo import GeoError
+    from dmarcview.sources import Refresher
+
+    try:
+        return Refresher.of(config)
+    except GeoError as error:
+        log.error("upkeep: %s; places of addresses come without it until the next start", error)
+        without = dataclasses.replace(config.geo, country="", asn="")
+        return Refresher.of(dataclasses.replace(config, geo=without))
 
 
 def big_round(store: Store, config: Config) -> None:

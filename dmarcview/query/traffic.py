@@ -176,7 +176,7 @@ def source_detail(store: Store, domain: str, source_ip: str, filters: Filters = 
         f"where {asked.where} group by all order by messages desc, header_from, envelope_from, disposition, "
         "dkim_aligned, spf_aligned limit 200"
     )
-    found = [r for r in store.source_rows(domain) if r.source_ip == source_ip]
+    found = store.source_rows(domain, source_ip)
     return SourceDetail(
         sources(store, one),
         daily(store, one),

@@ -167,6 +167,11 @@ class Classes:
         found = self.table(None if domain is None else [domain])
         return blocks.to_rows(found if source_ip is None else found.filter(pc.equal(found["source_ip"], source_ip)))
 
+    def busy(self) -> dict[str, int]:
+        """Messages by address, over all domains."""
+        sums = self.table().group_by("source_ip").aggregate([("messages", "sum")])
+        return dict(zip(sums["source_ip"].to_pylist(), sums["messages_sum"].to_pylist(), strict=True))
+
     # labels
 
     def put_label(self, label: Label) -> Label:

@@ -225,6 +225,10 @@ class Store:
         """The classes written: of all sources, of one domain's, of one address."""
         return self.classes.all(domain, source_ip)
 
+    def busy_addresses(self) -> dict[str, int]:
+        """The addresses of all classified sources, with the messages that each sent."""
+        return self.classes.busy()
+
     def put_label(self, label: Label) -> Label:
         """Set a user's label; classification reads it, and it wins."""
         return self.classes.put_label(label)
