@@ -46,6 +46,12 @@ class Site:
     def stop(self) -> None:
         self.server.stop()
 
+    def reports(self) -> list[str]:
+        """Keys of a few reports."""
+        from dmarcview import query
+
+        return list(query.reports(self.store)["report_key"])
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
@@ -286,6 +292,61 @@ def test_every_page_has_one_h1_a_language_labels_and_a_skip_link(visit: Visit) -
         assert unnamed == [], path
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
+
+
+def grave(page: Any) -> list[str]:
+    """What axe finds serious or critical on a page as it is now."""
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    return [
+        f"{each['id']}: {each['nodes'][0]['html'][:160]}" for each in found if each["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_on_any_page(chromium: Any, site: Site, scheme: str) -> None:
+    import axe_playwright_python
+
+    axe = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+    one = Visit(chromium, site, color_scheme=scheme, reduced_motion="reduce")
+    key = site.reports()[0]
+    ready = {
+        "/": "#tile-own-pass",
+        "/sources": ".ag-row .cell-bar",
+        "/sources?source=example.com~192.0.2.10": "#label-state",
+        "/reports": ".ag-row .chip",
+        f"/reports/{key}": "table.stacked tbody tr",
+        "/intake": "#intake-backlog",
+        "/?domain=example.net&class=forwarder": ".empty",
+    }
+    for path, drawn in ready.items():
+        page = one.open(path)
+        page.wait_for_selector(drawn, timeout=SLOW)
+        page.evaluate(axe)  # by the debugger, which the page's policy does not bind
+        assert grave(page) == [], path
+    page = one.open("/")
+    page.wait_for_selector("#tile-own-pass", timeout=SLOW)
+    for twin in ("outcome", "rate"):
+        page.click(f"#{twin}-button")
+        page.wait_for_selector(f"#{twin}-table table", timeout=SLOW)
+    page.evaluate("document.querySelector('.by-reporter').open = true")
+    page.evaluate(axe)
+    assert grave(page) == []
+    one.context.close()
+    assert one.outside == []
+
+
+def test_every_period_of_the_reports_is_shown(visit: Visit) -> None:
+    day = TODAY - timedelta(days=3)
+    xml = report_xml(Reporter("odd.example", "Odd Hours", 1, 1), "example.com", day, "").decode()
+    begin = int(re.search(r"<begin>(\d+)", xml)[1])  # type: ignore[index]
+    for stamp in (begin, begin + 86399):
+        xml = xml.replace(str(stamp), str(stamp + 5 * 3600))
+    visit.site.store.append_many([taken(xml.encode(), "odd.xml", int(noon()))])
+    page = visit.open("/reports")
+    page.wait_for_selector(".ag-row:has-text('Odd Hours')", timeout=SLOW)
+    periods = page.locator(".ag-row [col-id=period]").all_inner_texts()
+    assert all(periods)
+    assert any("05:00" in period for period in periods)
 
 
 def test_filters_that_leave_nothing_offer_a_way_out(visit: Visit) -> None:

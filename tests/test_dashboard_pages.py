@@ -153,13 +153,25 @@ def test_open_days_are_hatched_and_left_out_of_rates() -> None:
     assert rates["data"][0]["y"][0] == pytest.approx(100 / len(theme.OUTCOMES), abs=0.01)
     hatched = figures.outcomes(frame, "share", "light")["data"][-1]
     assert hatched["x"] == ["2026-01-04", "2026-01-05"]
+    band = figures.outcomes(frame, "share", "light")["data"][0]
+    assert band["x"] == ["2026-01-01", "2026-01-02", "2026-01-03"]  # a gap in a stack would fall to zero
     assert hatched["marker"]["pattern"]["shape"] == "/"
 
 
 def test_days_without_mail_divide_nothing_by_zero() -> None:
-    frame = daily(3, count=0)
-    assert figures.outcomes(frame, "share", "light")["data"][0]["y"] == [None, None, None]
-    assert figures.rates(frame, "light")["data"][0]["y"] == [None, None, None]
+    frame = daily(3)
+    frame.loc[1, COUNTS] = 0
+    shares = figures.outcomes(frame, "share", "light")["data"][0]
+    assert shares["x"] == ["2026-01-01", "2026-01-03"]
+    assert all(y > 0 for y in shares["y"])
+    assert figures.rates(frame, "light")["data"][0]["y"][1] is None
+
+
+def test_a_chart_without_mail_says_so_instead_of_drawing_axes() -> None:
+    for figure in (figures.outcomes(daily(3, count=0), "count", "dark"), figures.rates(daily(0), "light")):
+        assert figure["data"] == []
+        assert "in this view" in figure["layout"]["annotations"][0]["text"]
+        assert not figure["layout"]["xaxis"]["visible"]
 
 
 def test_text_is_readable_in_both_schemes() -> None:
@@ -225,6 +237,39 @@ def test_a_late_reporter_keeps_its_day_open_and_a_silent_one_is_named() -> None:
     assert freshness.last_complete(strip, date(2026, 11, 20), TODAY) == date(2026, 11, 16)
     items = verdict.attention(pd.DataFrame(), arrived, {})
     assert [i.title for i in items] == ["small.example stopped reporting"]
+
+
+def test_no_day_waits_for_a_reporter_that_has_been_silent_for_long() -> None:
+    days = pd.date_range("2026-10-01", "2026-11-21", freq="D", unit="s")
+    rows = [(d, "big.example", 900) for d in days] + [(d, "small.example", 100) for d in days[:-9]]
+    strip, arrived = freshness.strip(pd.DataFrame(rows, columns=["day", "submitter", "messages"]), TODAY)
+    assert strip["complete"].all()
+    assert freshness.last_complete(strip, date(2026, 11, 21), TODAY) == date(2026, 11, 21)
+    assert [i.title for i in verdict.attention(pd.DataFrame(), arrived, {})] == ["small.example stopped reporting"]
+
+
+def test_causes_name_the_likely_fault_and_the_first_thing_to_do() -> None:
+    def said(source_class: str, dkim: int, spf: int) -> str:
+        counts = {"messages": 100, "dkim_aligned": dkim, "spf_aligned": spf, "source_class": source_class}
+        who = {"domain": "example.org", "source_ip": "192.0.2.1", "service": "Post", "reverse_dns": None}
+        return " ".join(verdict.cause(counts | who))
+
+    assert "label it forwarder" in said("own", 90, 0)
+    assert "Ask Post which mail it does not sign as example.org" in said("third_party", 90, 0)
+    assert "192.0.2.1 still is in the SPF record of example.org" in said("own", 0, 97)
+    assert "Turn on DKIM signing as example.org at Post" in said("third_party", 0, 97)
+    assert "add 192.0.2.1 to the SPF record" in said("own", 0, 0)
+
+
+def test_a_view_of_forwarders_alone_judges_nobody() -> None:
+    said = verdict.judge(verdict.Totals(7, 90, forwarded=90), "in the 7 days to 20 Nov")
+    assert said.level == "none"
+    assert "90 messages came by forwarders" in said.detail
+
+
+def test_what_one_check_misses_is_drawn_as_a_failure_for_dmarc_alone() -> None:
+    assert "bar-soft" in drawn(parts.pass_bar("SPF", 0, 10))
+    assert "bar-soft" not in drawn(parts.pass_bar("DMARC", 0, 10))
 
 
 def test_an_old_collection_ends_on_its_newest_day() -> None:

@@ -23,23 +23,26 @@ def outcomes(daily: pd.DataFrame, unit: str, scheme: str | None) -> Figure:
     `unit` is `count` or `share`. Days that are not complete are hatched; with `share` they carry no band.
     """
     figure = _base(scheme, AREA_HEIGHT)
-    if daily.empty:
-        return figure
+    if daily.empty or not daily["messages"].any():
+        return _nothing(figure, "No mail in this view")
     days = _days(daily)
     total = sum((daily[o.key] for o in theme.OUTCOMES), start=pd.Series(0, index=daily.index))
     shares = unit == "share"
-    usable = (total > 0) & daily["complete"] if shares else pd.Series(True, index=daily.index)
+    # a stack draws a missing value as zero: days without a share are left out, and the axis keeps their place
+    drawn = daily[(total > 0) & daily["complete"]] if shares else daily
+    figure["layout"]["xaxis"]["range"] = _span(days)
+    days, total = _days(drawn), total.loc[drawn.index]
     for outcome in theme.OUTCOMES:
-        counts = daily[outcome.key]
+        counts = drawn[outcome.key]
         if outcome.key == theme.UNSTATED and not counts.any():
             continue
-        values = (100 * counts / total.where(total > 0)) if shares else counts
+        values = 100 * counts / total if shares else counts
         trace: dict[str, Any] = {
             "type": "scatter",
             "mode": "lines",
             "name": outcome.name,
             "x": days,
-            "y": _numbers(values.where(usable)),
+            "y": _numbers(values),
             "customdata": [[text.number(c), text.share(c, t)] for c, t in zip(counts, total, strict=True)],
             "stackgroup": "outcome",
             "line": {"width": 1.2, "color": outcome.colour},
@@ -49,11 +52,11 @@ def outcomes(daily: pd.DataFrame, unit: str, scheme: str | None) -> Figure:
         if outcome.pattern:
             trace["fillpattern"] = {
                 "shape": outcome.pattern,
-                "fgcolor": outcome.colour,
-                "bgcolor": _faded(outcome.colour, 0.55),
-                "fillmode": "overlay",
+                "fgcolor": "rgba(255,255,255,.62)" if outcome.key != "forwarded" else "#0072B2",
+                "bgcolor": outcome.colour,  # opaque: on a dark page a see-through orange is brown
+                "fillmode": "replace",
                 "size": 6,
-                "solidity": 0.3,
+                "solidity": 0.22,
             }
         figure["data"].append(trace)
     _hatch(figure, daily, scheme)
@@ -71,8 +74,8 @@ def rates(daily: pd.DataFrame, scheme: str | None) -> Figure:
     `daily` has `day`, `complete`, `messages` and a count for each key of `theme.RATES`.
     """
     figure = _base(scheme, RATE_HEIGHT)
-    if daily.empty:
-        return figure
+    if daily.empty or not daily["messages"].any():
+        return _nothing(figure, "No own mail in this view")
     days = _days(daily)
     usable = daily["complete"] & (daily["messages"] > 0)
     lowest = 100.0
@@ -93,7 +96,7 @@ def rates(daily: pd.DataFrame, scheme: str | None) -> Figure:
             }
         )
     _hatch(figure, daily, scheme)
-    bottom = 0 if lowest < 60 else 50 if lowest < 85 else 80
+    bottom = max(0, 10 * int((lowest - 5) // 10))
     figure["layout"]["yaxis"].update(range=[bottom, 100.8], ticksuffix="%", rangemode="normal")
     return figure
 
@@ -111,7 +114,13 @@ def trend(daily: pd.DataFrame, scheme: str | None) -> Figure:
     ):
         marker: dict[str, Any] = {"color": colour, "line": {"width": 0}}
         if shape:
-            marker["pattern"] = {"shape": shape, "size": 5, "solidity": 0.3, "fgcolor": "rgba(255,255,255,.55)"}
+            marker["pattern"] = {
+                "shape": shape,
+                "size": 5,
+                "solidity": 0.2,
+                "bgcolor": colour,
+                "fgcolor": "rgba(255,255,255,.6)",
+            }
         figure["data"].append(
             {
                 "type": "bar",
@@ -137,6 +146,16 @@ def _base(scheme: str | None, height: int) -> Figure:
     return {"data": [], "layout": layout}
 
 
+def _nothing(figure: Figure, words: str) -> Figure:
+    """A chart without data says so; empty axes would count years that nobody asked for."""
+    layout = figure["layout"]
+    layout["xaxis"]["visible"] = layout["yaxis"]["visible"] = False
+    layout["annotations"] = [
+        {"text": words, "showarrow": False, "xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5, "font": {"size": 14}}
+    ]
+    return figure
+
+
 def _hatch(figure: Figure, daily: pd.DataFrame, scheme: str | None) -> None:
     open_days = daily.loc[~daily["complete"], "day"]
     if open_days.empty:
@@ -158,6 +177,12 @@ def _hatch(figure: Figure, daily: pd.DataFrame, scheme: str | None) -> None:
         }
     )
     figure["layout"]["yaxis2"] = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
+
+
+def _span(days: list[str]) -> list[str]:
+    """The ends of the axis; half a day more behind, where the hatch of an open last day ends."""
+    return [days[0] if len(days) > 1 else f"{pd.Timestamp(days[0]) - pd.Timedelta(hours=12)}",
+            f"{pd.Timestamp(days[-1]) + pd.Timedelta(hours=12)}"]  # fmt: skip
 
 
 def _days(daily: pd.DataFrame) -> list[str]:

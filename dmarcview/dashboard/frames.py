@@ -261,7 +261,7 @@ class Frames:
 
         now = int(self.store.clock())
         self.store.put_label(Label("ip", ip, source_class, domain, author, now))
-        rows = [r for r in self.store.source_rows(domain) if r.source_ip == ip]
+        rows = self.store.source_rows(domain, ip)
         row = rows[0] if rows else SourceRow(domain, ip, source_class, first_seen=now, last_seen=now)
         said: dict[str, object] = {
             "code": "label",

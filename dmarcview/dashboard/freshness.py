@@ -11,6 +11,7 @@ STRIP_DAYS = 14
 HISTORY_DAYS = 28
 USUAL_DAYS = 7  # with a report on this many of the 28 days before, a reporter is usual
 COMPLETE_SHARE = 0.95  # of the usual volume; the rest is reporters that skip quiet days
+LAPSED_DAYS = 7  # a reporter silent for longer is named, and no day waits for it any more
 LATEST_DAYS = 5  # reports come one to five days late; older days wait no more
 UNKNOWN_DAYS = 2  # while nobody has a habit yet, a day counts as complete after this long
 
@@ -34,12 +35,15 @@ def strip(arrivals: pd.DataFrame, today: date) -> tuple[pd.DataFrame, pd.DataFra
     grid = grid.reindex(span)
     values = grid.to_numpy(dtype=float)
     day_rows, reporter_rows = [], []
+    newest = [int(np.flatnonzero(~np.isnan(column))[-1]) if (~np.isnan(column)).any() else -1 for column in values.T]
+    lapsed = np.array([len(span) - 1 - last > LAPSED_DAYS for last in newest], dtype=bool)
     for place, day in enumerate(days):
         end = len(span) - STRIP_DAYS + place
         history, now = values[end - HISTORY_DAYS : end], values[end]
         seen = np.sum(~np.isnan(history), axis=0)
         expected = np.array([np.nanmedian(c) if n else 0.0 for c, n in zip(history.T, seen, strict=True)])
-        usual, arrived = seen >= USUAL_DAYS, ~np.isnan(now)
+        arrived = ~np.isnan(now)
+        usual = (seen >= USUAL_DAYS) & ~(lapsed & (np.array(newest) < end))
         whole = float(expected[usual].sum())
         share = float(expected[usual & arrived].sum()) / whole if whole else float("nan")
         age = (pd.Timestamp(today) - day).days

@@ -13,6 +13,7 @@ from dmarcview.dashboard.theme import GRAPH_CONFIG
 
 MARKS = {"good": "✓", "watch": "!", "bad": "✕", "none": "–", "info": "i"}
 WORDS = {"good": "Good", "watch": "Watch", "bad": "Act", "none": "No data", "info": "Note"}
+SOFT = ("DKIM", "SPF")  # one of them is enough: what they miss is no failure, and is not drawn as one
 CLASS_NAMES = {
     "own": "Own",
     "third_party": "Third party",
@@ -177,7 +178,7 @@ def pass_bar(label: str, part: float, whole: float) -> html.Div:
             html.Span(html.Span(className="bar-fill", style={"width": f"{width:.1f}%"}), className="bar"),
             html.Span(shown, className="bar-value"),
         ],
-        className="bar-row",
+        className="bar-row" + (" bar-soft" if label in SOFT else ""),
         **attributes({"aria-label": f"{label} {shown}"}),
     )
 

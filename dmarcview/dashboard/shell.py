@@ -61,7 +61,7 @@ def layout(prefix: str, title: str, version: str) -> dmc.MantineProvider:
                     dmc.AppShellHeader(_header(prefix, title, version)),
                     dmc.AppShellNavbar(_navigation(prefix)),
                     dmc.AppShellMain(
-                        html.Main(
+                        html.Div(
                             [_filter_bar(), faults.place(), html.Div(id="page", className="page")],
                             id="main",
                             tabIndex=-1,

@@ -76,8 +76,9 @@ def judge(now: Totals, window: str) -> Verdict:
         else "Nobody was seen forging your domains."
     )
     if now.own == 0:
-        level = "watch" if delivered else "none"
-        return Verdict(level, f"No mail of your own was reported {window}.", forged)
+        if now.unknown == 0:
+            forged = f"{text.messages(now.forwarded)} came by forwarders; they say little about your own servers."
+        return Verdict("watch" if delivered else "none", f"No mail of your own was reported {window}.", forged)
     passed = now.own_pass / now.own
     numbers = f"{text.share(now.own_pass, now.own)} of {text.number(now.own)} own messages passed DMARC {window}"
     if passed < POOR_SHARE:
@@ -134,18 +135,26 @@ def cause(row: dict[Any, Any]) -> tuple[str, str]:
             else f"Sign with d={domain}, and add {ip} to the SPF record of {domain}.",
         )
     if dkim >= ALMOST_NONE and spf < ALMOST_NONE:
+        if row["source_class"] == "own":
+            return (
+                f"Your signature survives in {dkim:.0%}, SPF never aligns: a server that forwards looks like this.",
+                "If it passes on what others received, label it forwarder. If it is yours, "
+                f"add {ip} to the SPF record of {domain}.",
+            )
         return (
-            f"DKIM passes for {dkim:.0%} only, and SPF never aligns to save the rest.",
-            f"Look for unsigned mail or a stale key at {where}; then align its bounce address with {domain}.",
+            f"It passes by DKIM alone: {dkim:.0%} of its mail carries a good signature of {domain}, the rest none.",
+            f"Ask {where} which mail it does not sign as {domain}.",
         )
     if dkim < ALMOST_NONE:
         return (
-            f"DKIM does not align; SPF alone carries {spf:.0%} and breaks when mail is passed on.",
-            f"Check that the DKIM key of {where} is in the DNS of {domain} and that d= is {domain}.",
+            f"It passes by SPF alone, in {spf:.0%}: without an aligned DKIM signature mail fails whenever SPF does.",
+            f"Check that {ip} still is in the SPF record of {domain}; then let it sign with d={domain}."
+            if row["source_class"] == "own"
+            else f"Turn on DKIM signing as {domain} at {where}, so that mail survives forwarding.",
         )
     return (
         f"DKIM aligns for {dkim:.0%}, SPF for {spf:.0%}: part of the mail takes another way out.",
-        f"Compare passing and failing rows of {ip}: selector, envelope sender, day of the change.",
+        "Open the source and look at Alignment and Day by day: which selector or envelope fails, and since when.",
     )
 
 
@@ -165,10 +174,14 @@ def _forged(sources: pd.DataFrame, policies: dict[str, str]) -> list[tuple[float
         top = group.sort_values(["delivered", "source_ip"], ascending=[False, True]).iloc[0]
         p = policies.get(str(domain), "")
         if p in ("quarantine", "reject"):
-            action = "Open the largest source: if it is yours, label it; else the receivers overrode the policy."
+            action = (
+                "Open the largest source. If it is yours, label it; if not, there is nothing to mend: "
+                "some receivers let mail through in spite of the policy."
+            )
         else:
-            action = f"When your own mail of {name} passes, publish p=quarantine; p=none asks nobody to stop these."
-        why = f"{len(group)} unknown source{'s' if len(group) > 1 else ''}; policy p={p or 'not seen'}."
+            action = f"When all your own mail of {name} passes, publish p=quarantine; p=none asks nobody to stop these."
+        said = f"its policy is p={p}" if p else "no policy was seen"
+        why = f"{len(group)} unknown source{'s' if len(group) > 1 else ''} failed DMARC for {name}; {said}."
         level = "watch"
         item = Item(level, f"{text.messages(count)} posing as {name} {_were(count)} delivered", why, action,
                     (str(domain), str(top["source_ip"])))  # fmt: skip
@@ -191,7 +204,8 @@ def _silent(arrivals: pd.DataFrame) -> list[Item]:
                     "watch",
                     f"{text.show(submitter, 60)} stopped reporting",
                     f"A usual reporter, {last}.",
-                    "If others arrive, wait a day; if it stays silent, check the rua address in your DMARC record.",
+                    "While others still report, wait: it is theirs to mend. "
+                    "If all are silent, check rua in your DMARC record.",
                 )
             )
     return out

@@ -149,16 +149,19 @@
     var value = props.value;
     if (value === null || value === undefined) { return el("span", { className: "muted" }, "–"); }
     var shown = props.data[props.colDef.field + "_shown"];
-    return el("span", { className: "cell-bar", title: shown },
+    var soft = props.colDef.field === "dmarc" ? "" : " cell-soft"; // only a DMARC failure is a failure
+    return el("span", { className: "cell-bar" + soft, title: shown },
       el("span", { className: "bar" }, el("span", { className: "bar-fill", style: { width: value + "%" } })),
       el("span", { className: "bar-value" }, shown));
   };
   cells.InnerLink = function (props) {
     var href = props.data.href;
-    return el("a", {
-      href: href, className: "cell-link",
-      onClick: function (event) { if (inside(event)) { event.preventDefault(); go(href); } }
-    }, props.value || "–");
+    return el("span", { className: "cell-two" },
+      el("a", {
+        href: href, className: "cell-link",
+        onClick: function (event) { if (inside(event)) { event.preventDefault(); go(href); } }
+      }, props.value || "–"),
+      props.data.below ? el("span", { className: "cell-below" }, props.data.below) : null);
   };
   cells.ClassChip = function (props) {
     return el("span", { className: "chip chip-class-" + props.data.class_key }, props.value);

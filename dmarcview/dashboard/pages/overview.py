@@ -153,7 +153,7 @@ def tiles(now: Totals, before: Totals) -> list[html.Div]:
             "Own mail passing",
             text.share(now.own_pass, now.own),
             plain=100 * rate_now if rate_now is not None else 0,
-            whole=f"{text.number(now.own_pass)} of {text.number(now.own)} own messages",
+            whole=f"{text.number(now.own_pass)} of {text.number(now.own)} messages",
             change=points,
         ),
         parts.tile(

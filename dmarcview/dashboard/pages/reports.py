@@ -10,25 +10,25 @@ import pandas as pd
 from dash import dcc, html
 
 from dmarcview.dashboard import parts, text
-from dmarcview.dashboard.pages.sources import grid_options
+from dmarcview.dashboard.pages.sources import COLUMN, grid_options
 
 MOST_ROWS = 2_000
 MOST_CARDS = 60
 _NUMBER = {"type": "rightAligned", "valueFormatter": {"function": "d3.format(',')(params.value)"}}
 COLUMNS: list[dict[str, Any]] = [
-    {"field": "reporter", "headerName": "Reporter", "cellRenderer": "InnerLink", "flex": 2, "minWidth": 180},
+    {"field": "reporter", "headerName": "Reporter", "cellRenderer": "InnerLink", "flex": 2, "minWidth": 170},
     {"field": "domain", "headerName": "Domain", "flex": 1, "minWidth": 130},
-    {"field": "period", "headerName": "Period (UTC)", "width": 190},
+    {"field": "period", "headerName": "Period", "width": 226},
     {"field": "messages", "headerName": "Messages", **_NUMBER, "width": 116},
     {"field": "records", "headerName": "Records", **_NUMBER, "width": 100},
     {"field": "dmarc", "headerName": "DMARC", "cellRenderer": "PassBar", "width": 116},
-    {"field": "received", "headerName": "Received (UTC)", "width": 150, "sort": "desc"},
-    {"field": "state", "headerName": "Standing", "cellRenderer": "StateChip", "width": 150},
+    {"field": "received", "headerName": "Received", "width": 150, "sort": "desc"},
+    {"field": "state", "headerName": "Standing", "cellRenderer": "StateChip", "width": 165},
 ]
 # (words, tone, what it means)
 STANDINGS: dict[str, tuple[str, str, str]] = {
     "counted": ("✓ Counted", "good", "Part of every number here."),
-    "doubtful": ("! Counted, unverified", "watch", "The report mail could not be verified; your settings count it."),
+    "doubtful": ("! Unverified, counted", "watch", "The report mail could not be verified; your settings count it."),
     "unverified": ("! Unverified", "watch", "The report mail itself could not be verified; it does not count."),
     "conflict": ("! Conflict", "watch", "Another report with the same identity came first; this one does not count."),
     "unknown_domain": ("! Other domain", "watch", "For a domain that is not watched; it does not count."),
@@ -51,7 +51,7 @@ def layout() -> list[Any]:
                 columnDefs=COLUMNS,
                 rowData=[],
                 getRowId="params.data.id",
-                defaultColDef={"resizable": True, "sortable": True, "suppressMovable": True, "filter": False},
+                defaultColDef=COLUMN,
                 dashGridOptions=grid_options("Reports"),
                 className="ag-theme-quartz",
                 style={"height": None},
@@ -79,7 +79,8 @@ def rows(reports: pd.DataFrame, link: Callable[[str], str]) -> list[dict[str, An
             {
                 "id": str(row["report_key"]),
                 "href": link(str(row["report_key"])),
-                "reporter": reporter(row),
+                "reporter": text.show(row.get("org_name"), 60) or text.show(row["submitter"], 60),
+                "below": text.show(row["submitter"], 60),
                 "domain": text.show(row["domain"], 64),
                 "period": period(row["begin"], row["end"]),
                 "messages": total,

@@ -20,18 +20,19 @@ LABELS = (
     ("forwarder", "Forwarder", "Passes on mail that others received"),
     ("unknown", "Not ours", "Nobody here vouches for it"),
 )
-_BAR = {"cellRenderer": "PassBar", "width": 112, "sortable": True, "filter": False}
+# the grid would take a column whose first cells look like days for one of days, and leave the others blank
+COLUMN = {"resizable": True, "sortable": True, "suppressMovable": True, "filter": False, "cellDataType": False}
+_BAR = {"cellRenderer": "PassBar", "width": 118, "sortable": True, "filter": False}
 _NUMBER = {"type": "rightAligned", "valueFormatter": {"function": "d3.format(',')(params.value)"}}
 COLUMNS: list[dict[str, Any]] = [
     {
         "field": "name",
         "headerName": "Source",
         "cellRenderer": "InnerLink",
-        "flex": 2,
-        "minWidth": 165,
-        "tooltipField": "name",
+        "flex": 3,
+        "minWidth": 250,
+        "tooltipField": "source_ip",
     },
-    {"field": "source_ip", "headerName": "Address", "flex": 1, "minWidth": 128, "tooltipField": "source_ip"},
     {"field": "domain", "headerName": "Domain", "flex": 1, "minWidth": 124, "tooltipField": "domain"},
     {"field": "class_word", "headerName": "Class", "cellRenderer": "ClassChip", "width": 116},
     {"field": "messages", "headerName": "Messages", **_NUMBER, "width": 118, "sort": "desc"},
@@ -64,7 +65,7 @@ def layout() -> list[Any]:
                 columnDefs=COLUMNS,
                 rowData=[],
                 getRowId="params.data.id",
-                defaultColDef={"resizable": True, "sortable": True, "suppressMovable": True, "filter": False},
+                defaultColDef=COLUMN,
                 dashGridOptions=grid_options("Sources"),
                 className="ag-theme-quartz",
                 style={"height": None},
@@ -98,7 +99,7 @@ def grid_options(label: str) -> dict[str, Any]:
     """What all grids of this house share."""
     return {
         "animateRows": False,
-        "rowHeight": 42,
+        "rowHeight": 52,
         "headerHeight": 40,
         "domLayout": "autoHeight",
         "pagination": True,
@@ -117,12 +118,14 @@ def rows(sources: pd.DataFrame, link: Callable[[str, str], str]) -> list[dict[st
     out = []
     for row in sources.head(MOST_ROWS).to_dict("records"):
         total = int(row["messages"])
+        name, ip = verdict.source_name(row), text.show(row["source_ip"], 45)
         out.append(
             {
                 "id": f"{row['domain']}~{row['source_ip']}",
                 "href": link(str(row["domain"]), str(row["source_ip"])),
-                "name": verdict.source_name(row),
-                "source_ip": text.show(row["source_ip"], 45),
+                "name": name,
+                "source_ip": ip,
+                "below": ip if name != ip else "no name known",
                 "domain": text.show(row["domain"], 64),
                 "class_key": row["source_class"] if row["source_class"] in parts.CLASS_NAMES else "unknown",
                 "class_word": parts.CLASS_NAMES.get(row["source_class"], "Unknown"),
@@ -307,7 +310,7 @@ def _alignment(identities: pd.DataFrame) -> list[Any]:
                             ("From (seen)", parts.code(row["header_from"])),
                             ("DKIM d=", _identifier(row["dkim_domain"], row["dkim_aligned"], row.get("selector"))),
                             ("SPF domain", _identifier(row["spf_domain"], row["spf_aligned"], None)),
-                            ("Envelope", parts.code(row["envelope_from"]) if row["envelope_from"] else ""),
+                            ("Envelope", parts.code(row["envelope_from"]) if text.show(row["envelope_from"]) else ""),
                         ]
                     ),
                 ],
