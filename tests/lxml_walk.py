@@ -81,7 +81,7 @@ def record(node: Any) -> dict[str, Any] | None:
     source, count = address(text(child(row, "source_ip"))), (text(child(row, "count")) or "")
     if re.fullmatch("[0-9]{1,3}(,[0-9]{3})+", count):
         count = count.replace(",", "")
-    if source is None or not re.fullmatch("[0-9]{1,16}", count) or not 0 < int(count) <= 2**53:
+    if source is None or not re.fullmatch("[0-9]{1,16}", count) or not 0 < int(count) <= 2**40:
         return None
     said = child(row, "policy_evaluated")
     dkim, spf = (aligned(child(said, name)) for name in ("dkim", "spf"))

@@ -11,12 +11,12 @@ import logging
 import os
 import struct
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from . import reading, trust
 from .errors import SpoolError
@@ -64,11 +64,22 @@ class IngestSettings:
     """How ingest works; times are seconds."""
 
     batch_mails: int = 500
+    batch_bytes: int = 32_000_000  # and this many bytes of mails; one batch of the spool may go past it
+    batch_records: int = 200_000  # and this many records in one transaction; one mail may go past it
     tries: int = 3
     judge_workers: int = 8
     judge_wait: float = 2.0  # a mail becomes visible after this time at most, judged or not
     poll_seconds: float = 0.25
     retry_seconds: float = 5.0  # after the sink or the disk failed
+
+
+class _Read(NamedTuple):
+    """One mail that was read; `verdict` comes later, and is None where nothing is verified."""
+
+    origin: Origin
+    raw: bytes
+    reading: Reading
+    verdict: Future[Verdict] | None
 
 
 @dataclass(slots=True)
@@ -111,15 +122,20 @@ class Ingest:
     def step(self) -> int:
         """Take every batch that waits; returns the number of mails stored. Raises what the sink raises.
 
-        Small batches are stored together: under load one transaction serves many of them.
+        Small batches are stored together: under load one transaction serves many of them. What is held at once is
+        bounded in mails and bytes, so that a long backlog costs time and no memory.
         """
-        stored = 0
+        stored = mails = size = 0
         held: list[Batch] = []
         try:
             for batch in self.spool.take():
                 held.append(batch)
-                if sum(len(one.items) for one in held) >= self.settings.batch_mails:
+                mails += len(batch.items)
+                size += sum(len(raw) for _, raw in batch.items)
+                if mails >= self.settings.batch_mails or size >= self.settings.batch_bytes:
                     stored += self._store(held)
+                    mails = size = 0
+                del batch  # else the next one is read while this one is still in memory
             stored += self._store(held)
         finally:
             for batch in held:
@@ -137,7 +153,7 @@ class Ingest:
                 log.error("spool: %s; trying again", error)
                 wait = self.settings.retry_seconds
             except Exception as error:
-                if not _is_sink_fault(error):
+                if not _may_pass(error):
                     raise
                 log.error("store: %s; the mails stay in the spool", error)
                 wait = self.settings.retry_seconds
@@ -149,40 +165,74 @@ class Ingest:
         self._marks.close()
 
     def _store(self, held: list[Batch]) -> int:
-        """Read and store what is held; what is stored is taken off the list."""
-        verdicts = [self._judgements(batch.items) for batch in held]
-        readings = [self._read(batch) for batch in held]
-        until = time.monotonic() + self.settings.judge_wait
+        """Read and store what is held; what is stored is taken off the list.
+
+        Few mails can unpack to many records, so they are stored in pieces; a batch is done after its last piece.
+        """
+        judged = [self._judgements(batch.items) for batch in held]
+        until: float | None = None
+        piece: list[_Read] = []
+        stored = records = 0
+        for batch, verdicts in zip(held, judged, strict=True):
+            for one in self._read(batch, verdicts):
+                piece.append(one)
+                records += sum(len(report.records) for report in one.reading.reports)
+                if records >= self.settings.batch_records:
+                    self._marks.at(Marks.IDLE)
+                    until = until or time.monotonic() + self.settings.judge_wait
+                    stored += self._store_piece(piece, until)
+                    records = 0
+        stored += self._store_piece(piece, until or time.monotonic() + self.settings.judge_wait)
+        while held:
+            self.spool.done(held[0])
+            self._marks.end(held.pop(0).name)
+        return stored
+
+    def _store_piece(self, piece: list[_Read], until: float) -> int:
+        """Store what was read and take it off the list; a verdict that is not there by then is made up for later."""
+        wait_for([one.verdict for one in piece if one.verdict is not None], timeout=max(0.0, until - time.monotonic()))
         taken = [
-            Taken(origin, raw, read, trust.of_reports(verdict, read.reports))
-            for batch, read_all, judged in zip(held, readings, verdicts, strict=True)
-            for (origin, raw), read, verdict in zip(
-                batch.items, read_all, self._settled(judged, len(batch.items), until), strict=True
-            )
+            Taken(one.origin, one.raw, one.reading, trust.of_reports(_verdict(one.verdict), one.reading.reports))
+            for one in piece
         ]
-        self._count(taken, self.sink.append_many(taken))
-        for batch in held:
-            self.spool.done(batch)
-            self._marks.end(batch.name)
-        held.clear()
+        piece.clear()
+        self._count(taken, self._append(taken))
         if self.on_late is not None and (late := [one for one in taken if one.verdict == NOT_YET]):
             self.on_late(late)
         return len(taken)
 
-    def _read(self, batch: Batch) -> list[Reading]:
+    def _append(self, taken: Sequence[Taken]) -> Sequence[Stored]:
+        """Hand all to the sink. When it fails by a fault of its own on one of them, that one alone is set aside."""
+        try:
+            return self.sink.append_many(taken)
+        except Exception as error:
+            if _may_pass(error):
+                raise
+            log.exception("store: %d mails failed together; they are stored one by one", len(taken))
+        stored: list[Stored] = []
+        for one in taken:
+            try:
+                stored += self.sink.append_many([one])
+            except Exception as error:
+                if _may_pass(error):
+                    raise
+                log.exception("%s: it cannot be stored; set aside", one.origin.name)
+                stored += self.sink.append_many([_unstorable(one, error)])
+        return stored
+
+    def _read(self, batch: Batch, verdicts: Sequence[Future[Verdict]] | None) -> Iterator[_Read]:
         poison = self._marks.begin(batch.name, self.settings.tries)
-        readings: list[Reading] = []
         for number, (origin, raw) in enumerate(batch.items):
             if number in poison:
                 self.counts.crashed += 1
                 log.error("%s: the reader died on it %d times; set aside", origin.name, self.settings.tries)
-                readings.append(_crashed(origin.name, self.settings.tries))
-                continue
-            self._marks.at(number)
-            readings.append(reading.read(raw, origin.name, self.limits, int(self.clock())))
+                found = _crashed(origin.name, self.settings.tries)
+            else:
+                self._marks.at(number)
+                found = reading.read(raw, origin.name, self.limits, int(self.clock()))
+            yield _Read(origin, raw, found, verdicts[number] if verdicts is not None else None)
         self._marks.at(Marks.IDLE)
         self._marks.close()
-        return readings
 
     def _judgements(self, part: Sequence[tuple[Origin, bytes]]) -> list[Future[Verdict]] | None:
         """Begin the verifications, so that they wait for DNS while the mails are read."""
@@ -191,12 +241,6 @@ class Ingest:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.settings.judge_workers, thread_name_prefix="judge")
         return [self._pool.submit(self.judge, raw, origin) for origin, raw in part]
-
-    def _settled(self, verdicts: list[Future[Verdict]] | None, size: int, until: float) -> list[Verdict]:
-        if verdicts is None:
-            return [Verdict("unknown", "not checked: trust.check is off")] * size
-        wait_for(verdicts, timeout=max(0.0, until - time.monotonic()))
-        return [_verdict(one) for one in verdicts]
 
     def _count(self, taken: Sequence[Taken], results: Sequence[Stored]) -> None:
         counts = self.counts
@@ -269,8 +313,10 @@ class Marks:
         return self.folder / f"{Path(batch).name}.mark"
 
 
-def _verdict(judged: Future[Verdict]) -> Verdict:
+def _verdict(judged: Future[Verdict] | None) -> Verdict:
     """What became of one verification: its answer, or that there is none yet."""
+    if judged is None:
+        return Verdict("unknown", "not checked: trust.check is off")
     if judged.cancel() or not judged.done():
         return NOT_YET
     error = judged.exception()
@@ -286,6 +332,11 @@ def _crashed(name: str, tries: int) -> Reading:
     return Reading(name, refusals=(Refusal("crashed_reader", message),))
 
 
-def _is_sink_fault(error: Exception) -> bool:
-    """A fault of this machine that may pass (the sink's own error tree), not a bug."""
-    return any(kind.__name__ == "StoreError" for kind in type(error).__mro__)
+def _unstorable(taken: Taken, error: Exception) -> Taken:
+    message = f"It was read, and could not be stored ({type(error).__name__}). Please send it to the maintainers."
+    return replace(taken, reading=Reading(taken.reading.input, refusals=(Refusal("fault", message),)))
+
+
+def _may_pass(error: Exception) -> bool:
+    """A fault of this machine (of the disk, or in the sink's own error tree), not a bug."""
+    return isinstance(error, OSError) or any(kind.__name__ == "StoreError" for kind in type(error).__mro__)

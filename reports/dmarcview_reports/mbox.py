@@ -33,15 +33,15 @@ def split(stream: BinaryIO, limits: Limits) -> Iterator[bytes | Refused]:
     A new mail begins at a `From ` line with a year in it, at the start or after a blank line. A mail larger than
     `mail_bytes` comes as Refused too_large, and is skipped without being held.
     """
-    lines: list[bytes] = []
+    held = bytearray()  # not a list: of short lines it would be twenty times as large as they are
     size = 0
     blank, at_start, seen = True, True, False
     while True:
         line = stream.readline(_LINE)
         if at_start and blank and line.startswith(b"From ") and _FROM_LINE.match(line):
             if seen:
-                yield _mail(lines, size, limits)
-            lines, size, seen, blank = [], 0, True, False
+                yield _mail(held, size, limits)
+            held, size, seen, blank = bytearray(), 0, True, False
             continue
         if not line:
             break
@@ -53,18 +53,18 @@ def split(stream: BinaryIO, limits: Limits) -> Iterator[bytes | Refused]:
         seen = seen or not blank
         size += len(line)
         if size <= limits.mail_bytes:
-            lines.append(line)
+            held += line
         else:
-            lines.clear()
+            held.clear()
     if seen:
-        yield _mail(lines, size, limits)
+        yield _mail(held, size, limits)
 
 
-def _mail(lines: list[bytes], size: int, limits: Limits) -> bytes | Refused:
+def _mail(held: bytearray, size: int, limits: Limits) -> bytes | Refused:
     if size > limits.mail_bytes:
         return Refused(
             "too_large",
             f"The mail has {size} bytes. Raise [limits] mail_bytes if you trust the sender.",
             "mail_bytes",
         )
-    return b"".join(lines)
+    return bytes(held)

@@ -13,7 +13,7 @@ from .parse_head import Head, describe, shared_domain
 from .parse_lenient import read_lenient
 from .parse_reader import Damaged, read_strict
 from .parse_record import Normaliser, in_order
-from .parse_rows import Builder, Rows, collector
+from .parse_rows import Builder, Rows, check_total, collector
 from .parse_source import Source
 from .settings import Limits
 
@@ -72,6 +72,7 @@ def _plain(source: Source, normal: Normaliser) -> Rows:
 def _report(rows: Rows, head: Head, content_hash: str, limits: Limits) -> Report:
     builder = rows.builder
     records = builder.records
+    check_total(records)
     domain = head.domain or shared_domain(shape.header_from for shape in records.shapes)
     if domain is None:
         raise Refused("no_domain", "Neither the policy nor the records name one domain that the report is about.")

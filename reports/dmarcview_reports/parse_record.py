@@ -39,7 +39,9 @@ V = TypeVar("V")
 Codes = tuple[str, ...]
 Entry = tuple[str | None, ...]
 
-MAX_COUNT = 2**53  # whole numbers up to here are exact in every program that reads ours
+# Messages of one record, and of one report: more than all mail of the world in a day, and so small that sums over
+# millions of reports stay within 64 bits.
+MAX_COUNT = 2**40
 MAX_REASONS = 100
 MEMO_ENTRIES = 20_000
 MEMO_TEXT = 200  # characters; longer texts are rare and not worth their memory

@@ -7,19 +7,22 @@ from collections.abc import Callable, Iterable
 from .errors import Refused
 from .model import Caution, Records, Shape
 from .parse_reader import Collector, Node, Rest
-from .parse_record import MAX_REASONS, Codes, Normaliser, in_order
+from .parse_record import MAX_COUNT, MAX_REASONS, Codes, Normaliser, in_order
+
+MAX_RESULTS = 1_000_000  # DKIM and SPF results and reasons of one report; equal ones of equal records count once
 
 
 class Builder:
     """Records in the order of the document. `number` is the place of the last one, from 1, dropped ones counted too."""
 
-    __slots__ = ("counts", "listed", "normal", "number", "places", "records")
+    __slots__ = ("counts", "listed", "normal", "number", "places", "records", "results")
 
     def __init__(self, normal: Normaliser) -> None:
         self.normal = normal
         self.records = Records()
         self.places: dict[Shape, int] = {}
         self.number = 0
+        self.results = 0
         self.counts: dict[str, int] = {}
         self.listed: list[Caution] = []
 
@@ -52,6 +55,9 @@ class Builder:
         places = self.places
         index = places.get(shape)
         if index is None:
+            self.results += len(shape.dkim) + len(shape.spf) + len(shape.override_types)
+            if self.results > MAX_RESULTS:
+                raise Refused("too_complex", f"The report has more than {MAX_RESULTS} DKIM and SPF results.")
             index = places[shape] = len(places)
             self.records.shapes.append(shape)
         return index
@@ -75,6 +81,12 @@ class Rows:
         self.builder = builder
         self.rest = rest
         self.codes = codes
+
+
+def check_total(records: Records) -> None:
+    """Refuse counts that are possible each and impossible together."""
+    if records.messages > MAX_COUNT:
+        raise Refused("too_complex", f"Its counts add up to more than {MAX_COUNT} messages, which nobody receives.")
 
 
 def collector(normal: Normaliser, on_record: Callable[[Node, set[str]], None]) -> Collector:

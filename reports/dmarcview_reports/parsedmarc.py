@@ -20,6 +20,7 @@ from .jsontree import checked, objects
 from .model import Caution, Records, Refusal, Report, Shape
 from .parse_head import address_domain
 from .parse_record import Codes, Normaliser, count, source_ip
+from .parse_rows import check_total
 from .settings import Limits
 
 Json = Mapping[str, Any]
@@ -58,6 +59,7 @@ def _report(said: Json, normal: Normaliser) -> Report:
     testing = normal.word(_text(policy, "testing"), vocab.TESTING, codes)
     pct = _text(policy, "pct")
     records, cautions, counts = _records(rows, domain, normal)
+    check_total(records)
     counts["imported"] = 1
     for code in codes:
         counts[code] = counts.get(code, 0) + 1

@@ -21,15 +21,23 @@ def read(raw: bytes, name: str, limits: Limits, now: int) -> Reading:
     """
     found: dict[type, list[Any]] = {Report: [], Other: [], Refusal: []}
     unknown: list[str] = []
+    records = 0
     try:
         for payload in unpack.payloads(raw, limits):
             if isinstance(payload, Refusal):
                 found[Refusal].append(payload)
             elif payload.kind == "unknown":
                 unknown.append(payload.where)
+            elif payload.kind == "xml" and records >= limits.records:
+                message = (
+                    f"The reports before it in the same input have {records} records already. "
+                    "Raise [limits] records if you trust the sender, or import the reports one by one."
+                )
+                found[Refusal].append(Refusal("too_many_records", message, payload.where))
             else:
                 for value in _values(payload, limits, now):
                     found[type(value)].append(value)
+                    records += len(value.records) if isinstance(value, Report) else 0
     except Refused as refused:
         found[Refusal].append(Refusal(refused.code, refused.message))
     except Exception as error:

@@ -19,6 +19,7 @@ import fcntl
 import itertools
 import logging
 import os
+import stat
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -161,6 +162,8 @@ class Spool:
                     path.unlink()
             except FileNotFoundError:
                 continue
+            except OSError as error:  # a folder, or somebody else's: no reason to take no mail
+                log.error("spool: cannot remove %s: %s", path, error.strerror)
 
     # out
 
@@ -252,16 +255,23 @@ def _sync_folder(path: Path) -> None:
 def _open_batch(path: Path) -> Batch | None:
     """Lock and read a batch; None when another has it, or had it and is done."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        log.error("spool: %s is left alone: %s", path, error.strerror)
+        return None
     try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):  # a folder, pipe or device is nobody's batch, and may never end
+            log.error("spool: %s is left alone: it is no file", path)
+            os.close(fd)
+            return None
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(fd).st_nlink == 0:  # removed between our look and our lock
             os.close(fd)
             return None
         with open(fd, "rb", closefd=False) as file:
-            items, whole = _read_frames(file, path.name.removesuffix(".batch"))
+            items, whole = _read_frames(file, os.fstat(fd).st_size, path.name.removesuffix(".batch"))
     except BlockingIOError:
         os.close(fd)
         return None
@@ -271,7 +281,7 @@ def _open_batch(path: Path) -> Batch | None:
     return Batch(path, items, not whole, fd)
 
 
-def _read_frames(file: IO[bytes], name: str) -> tuple[list[tuple[Origin, bytes]], bool]:
+def _read_frames(file: IO[bytes], size: int, name: str) -> tuple[list[tuple[Origin, bytes]], bool]:
     """The mails, and whether the batch is as it was written."""
     items: list[tuple[Origin, bytes]] = []
     while True:
@@ -281,12 +291,15 @@ def _read_frames(file: IO[bytes], name: str) -> tuple[list[tuple[Origin, bytes]]
         try:
             if words[:2] != [b"dmarcview-mail", b"1"] or len(words) != 4:
                 return items, False
-            header, raw = file.read(int(words[2])), file.read(int(words[3]))
+            lengths = int(words[2]), int(words[3])
+            if min(lengths) < 0 or sum(lengths) > size:  # memory follows the file, never a number in it
+                return items, False
+            header, raw = file.read(lengths[0]), file.read(lengths[1])
             check = zlib.crc32(raw, zlib.crc32(header))
             if file.read(9) != b"%08x\n" % check:
                 return items, False
             items.append((_origin(header, f"{name}.{len(items)}"), raw))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, AttributeError):
             return items, False
 
 

@@ -66,8 +66,7 @@ class Collector:
         self.received = 0  # bytes seen, also of a refused mail
         self._settings = settings
         self._spill = spill
-        self._pieces: list[bytes] = []
-        self._held = 0
+        self._held = bytearray()  # one buffer: a list of pieces would cost a client's tiny packets many times over
         self._file: IO[bytes] | None = None
         self._line = 0  # length of the unfinished line
         self._context = b""
@@ -138,27 +137,24 @@ class Collector:
         return max(map(len, piece.split(b"\n")))
 
     def _keep(self, piece: bytes) -> None:
-        self._pieces.append(piece)
-        self._held += len(piece)
-        if self._held <= self._settings.memory_bytes:
+        held = self._held
+        held += piece
+        if len(held) <= self._settings.memory_bytes and self._file is None:
             return
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(dir=self._spill)  # noqa: SIM115 (lives as long as the mail)
-                self._head_of(self._pieces)
-            self._file.writelines(self._pieces)
+                self._head = bytes(held[2 : self._settings.header_bytes + 4])
+                del held[:2]
+            self._file.write(held)
         except OSError:
             self.fault = NO_ROOM
             self.drop()
-        self._pieces.clear()
-
-    def _head_of(self, pieces: list[bytes]) -> None:
-        self._head = b"".join(pieces)[2 : self._settings.header_bytes + 4]
-        pieces[0] = pieces[0][2:]
+        held.clear()
 
     def drop(self) -> None:
         """Forget what is held; a mail that `finish` gave away is not."""
-        self._pieces.clear()
+        self._held.clear()
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -169,11 +165,10 @@ class Collector:
             self.drop()
             return self.fault
         if self._file is None:
-            whole = b"".join(self._pieces)[2:]
+            whole = bytes(memoryview(self._held)[2:])
             head, size = whole, len(whole)
         else:
             try:
-                self._file.writelines(self._pieces)
                 self._file.flush()
             except OSError:
                 self.drop()
