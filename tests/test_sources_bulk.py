@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from dmarcview.geo import Geo, table
 from dmarcview.services import directory
 from dmarcview.sources import CLASSES, Habits, Previous, Refresher, classify, habits, said
-from dmarcview.sources.bulk import Judge, Knowledge
+from dmarcview.sources.bulk import Judge
+from dmarcview.sources.traits import Knowledge
 from dmarcview.store import Label, NamedAddress, SourceFacts, SourceRow, blocks, columns
 from dmarcview.store.facts import Named
 

@@ -153,6 +153,7 @@ def run_import(args: argparse.Namespace) -> int:
                 _store(store, load, tally, keep_raw=not args.no_raw)
                 load = _Load()
         _store(store, load, tally, keep_raw=not args.no_raw)
+        load = _Load()  # what was read is not needed any more, and may be large
         if tally.reports and len(tally.sources) <= CLASSIFIED_AT_ONCE:
             classify(store, found, now)
     if args.json:

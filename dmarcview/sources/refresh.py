@@ -116,17 +116,19 @@ class Refresher:
 
     def _judge(self, store: SourceBook, found: Columns, rules: Said, now: int) -> Refreshed:
         """Classify these sources, and write what is new of it."""
-        from dmarcview.sources.bulk import Judge, Knowledge
+        from dmarcview.sources.bulk import Judge
+        from dmarcview.sources.traits import Knowledge
 
         if not len(found):
             return Refreshed(0, 0, 0)
         knowledge = Knowledge(self._geo, self._services, rules, self._who, store.addresses(found.ips))
         habits = {domain: self._habits[domain].habits for domain in found.domains if domain in self._habits}
-        table = Judge(found, knowledge, store.source_table(found.domains), habits).table()
+        size, table = len(found), Judge(found, knowledge, store.source_table(found.domains), habits).table()
+        del found, knowledge  # large, and what is written needs room as well
         for domain, known in habits.items():
             self._habits.setdefault(domain, _Kept(known, now))
         done = store.put_source_table(table)
-        return Refreshed(len(found), done.rows, done.moved)
+        return Refreshed(size, done.rows, done.moved)
 
     def _who(self, fact: SourceFacts, place: Place, name: str | None) -> Who:
         spf = [n.name for n in fact.spf if n.passed and not aligned(n.name, fact.domain)]

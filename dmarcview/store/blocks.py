@@ -22,6 +22,7 @@ from .ledger import bump, counter
 from .tables import source_blocks
 
 PARTS = 16
+ROWS = 16_384  # packed together
 BLOCKS = 8  # of one part, before they are made one
 TEXTS = ("domain", "source_ip", "source_class", "by", "confidence", "evidence", "service", "service_type", "country",
          "as_name", "reverse_dns", "key", "envelope", "signature")  # fmt: skip
@@ -47,16 +48,17 @@ def schema() -> Any:
 
 
 def encode(content: Any) -> bytes:
-    """A table of the schema as bytes."""
+    """A table of the schema, whose texts may be dictionaries already, as bytes."""
     import pyarrow as pa
 
-    arrays = [
-        content[n].dictionary_encode() if n in TEXTS and n not in _PLAIN else content[n] for n in content.column_names
-    ]
-    packed = pa.table(arrays, content.column_names).unify_dictionaries().combine_chunks()
+    columns = {n: content[n].combine_chunks() for n in content.column_names}
+    packed = {n: a.dictionary_encode() if n in TEXTS and n not in _PLAIN else a for n, a in columns.items()}
+    whole = pa.table(packed)
     out = pa.BufferOutputStream()
-    with pa.ipc.new_stream(out, packed.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-        writer.write_table(packed)
+    with pa.ipc.new_stream(
+        out, whole.schema, options=pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
+    ) as writer:
+        writer.write_table(whole, max_chunksize=ROWS)  # piece by piece, so that packing needs little memory
     return bytes(out.getvalue())
 
 
@@ -64,7 +66,7 @@ def decode(body: bytes) -> Any:
     """The table of these bytes."""
     import pyarrow as pa
 
-    return pa.ipc.open_stream(body).read_all().cast(schema())
+    return pa.ipc.open_stream(body).read_all().select(NAMES).cast(schema())
 
 
 def keys(content: Any) -> Any:
@@ -109,12 +111,15 @@ def read(conn: Connection, domains: Sequence[str] | None = None, changed_after: 
 
 
 def put(conn: Connection, new: Any) -> Written:
-    """Write rows, a table without `changed`, in a write transaction. What is there already is left alone."""
+    """Write rows, a table without `changed` and with each source once, in a write transaction.
+
+    Texts may be dictionaries. What is there already is left alone.
+    """
     import numpy as np
     import pyarrow as pa
 
     stamp = counter(conn, "classes") + 1
-    new = newest([new.append_column("changed", pa.array(np.full(new.num_rows, stamp)))])
+    new = new.append_column("changed", pa.array(np.full(new.num_rows, stamp)))
     places = new["domain"].combine_chunks().dictionary_encode()
     parts = np.array([part_of(domain) for domain in places.dictionary.to_pylist()], dtype=np.int64)
     of = parts[places.indices.to_numpy()] if len(parts) else parts
@@ -130,11 +135,14 @@ def put(conn: Connection, new: Any) -> Written:
 
 
 def _put(conn: Connection, part: int, new: Any, stamp: int) -> tuple[int, int, bool]:
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     c = source_blocks.c
     held = conn.execute(select(c.id, c.rows, c.body).where(c.part == part).order_by(c.id)).all()
+    if not held:
+        _add(conn, part, new)
+        return new.num_rows, new.num_rows, True
+    new = new.cast(schema())
     old = newest([decode(block.body) for block in held])
     at = pc.index_in(keys(new), value_set=keys(old))
     before = old.take(at)
@@ -153,19 +161,24 @@ def _put(conn: Connection, part: int, new: Any, stamp: int) -> tuple[int, int, b
     if not fresh.num_rows:
         return 0, moved, shown
     added = fresh
-    if held and (len(held) >= BLOCKS or 2 * fresh.num_rows >= old.num_rows):
+    if len(held) >= BLOCKS or 2 * fresh.num_rows >= old.num_rows:
         added = newest([old, fresh])
         conn.execute(delete(source_blocks).where(c.part == part))
-    conn.execute(
-        insert(source_blocks).values(
-            id=bump(conn, "row") + 1,
-            part=part,
-            changed=pc.max(pa.chunked_array(added["changed"])).as_py(),
-            rows=added.num_rows,
-            body=encode(added),
-        )
-    )
+    _add(conn, part, added)
     return fresh.num_rows, moved, shown
+
+
+def _add(conn: Connection, part: int, content: Any) -> None:
+    import pyarrow.compute as pc
+
+    values = {
+        "id": bump(conn, "row") + 1,
+        "part": part,
+        "changed": pc.max(content["changed"]).as_py(),
+        "rows": content.num_rows,
+        "body": encode(content),
+    }
+    conn.execute(insert(source_blocks).values(values))
 
 
 def _alike(one: Any, other: Any) -> Any:
@@ -188,7 +201,7 @@ def from_rows(rows: Sequence[SourceRow]) -> Any:
         if name not in arrays and name != "changed":
             kind = kinds.field(name).type
             arrays[name] = pa.array([0] * len(rows), kind) if name in NUMBERS else pa.nulls(len(rows), kind)
-    return pa.table({n: arrays[n] for n in NAMES if n != "changed"})
+    return newest([pa.table({n: arrays[n] for n in NAMES if n != "changed"})])
 
 
 def _held(value: Any) -> Any:
@@ -199,7 +212,7 @@ def to_rows(content: Any) -> list[SourceRow]:
     """The rows of a table, by domain and address, with their reasons told."""
     found = []
     names = [n for n in SourceRow.__dataclass_fields__ if n != "evidence"]
-    for row in content.sort_by([("domain", "ascending"), ("source_ip", "ascending")]).to_pylist():
+    for row in sorted(content.to_pylist(), key=lambda row: (row["domain"], row["source_ip"])):
         evidence = tuple(told(reason, row) for reason in orjson.loads(row["evidence"]))
         found.append(SourceRow(**{n: row[n] for n in names}, evidence=evidence))
     return found

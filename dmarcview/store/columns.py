@@ -10,13 +10,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from .arrays import distinct, factored, summed
 from .engine import Engine, Window
 from .facts import Named, SourceFacts
 from .plan import MAIN
 from .snapshot import Snapshot
 
 NAMES = 20  # names kept of each kind for one source, most messages first
-STREAM = 131_072  # rows looked at together
+STREAM = 32_768  # rows looked at together
 DAY = 86_400
 DKIM, SPF, ENVELOPE = KINDS = (0, 1, 2)
 _SOURCES = ("domain", "messages", "spf_aligned", "dkim_aligned", "both", "forwarded", "first_seen", "last_seen", "days")
@@ -90,26 +91,6 @@ class Columns:
         )
 
 
-def summed(keys: Any, *weights: Any) -> tuple[Any, ...]:
-    """The distinct keys, ascending, and for each array of weights its sums by key."""
-    import numpy as np
-
-    if not len(keys):
-        return (keys, *weights)
-    order = np.argsort(keys, kind="stable")
-    keys = keys[order]
-    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
-    return (keys[starts], *(np.add.reduceat(w[order], starts) for w in weights))
-
-
-def distinct(values: Any) -> Any:
-    """The distinct values, ascending; numpy's own `unique` hashes, which takes ten times as long for whole numbers."""
-    import numpy as np
-
-    values = np.sort(values)
-    return values[np.concatenate([[True], values[1:] != values[:-1]])] if len(values) else values
-
-
 class _Texts:
     """Texts by number, in order of arrival."""
 
@@ -159,7 +140,7 @@ class _Reading:
         spf, dkim, forwarded = marks
         parts = [messages * mark for mark in (spf, dkim, spf & dkim, forwarded)]
         self.sums.append(summed(sources, messages, *parts))
-        found, inverse = np.unique(sources, return_inverse=True)
+        found, inverse = factored(sources)
         day = batch["day"].cast(pa.int32()).to_numpy().astype(np.int64) + (1 << 31)
         pairs = distinct(inverse << 32 | day)
         self.days.append((found[pairs >> 32], (pairs & 0xFFFFFFFF) - (1 << 31)))
@@ -198,8 +179,8 @@ class _Reading:
             return
         # a text's number stays far below 2**30, as all texts are in memory
         packed, of_domain = (names << 32 | (selectors + 1) << 2 | (passed + 1)), domain[of]
-        words, inverse = np.unique(packed, return_inverse=True)
-        both, inverse = np.unique(of_domain * len(words) + inverse, return_inverse=True)
+        words, inverse = factored(packed)
+        both, inverse = factored(of_domain * len(words) + inverse)
         places = [
             self.identities.setdefault((d, kind, p >> 32, (p >> 2 & 0x3FFFFFFF) - 1, (p & 3) - 1), len(self.identities))
             for d, p in zip((both // len(words)).tolist(), words[both % len(words)].tolist(), strict=True)
@@ -331,4 +312,6 @@ def read(
             for batch in cursor.sql(sql).to_arrow_reader(STREAM):
                 if batch.num_rows:
                     take(batch)
-    return found.columns()
+    out = found.columns()
+    pa.default_memory_pool().release_unused()  # else it keeps as much as the columns take
+    return out
