@@ -13,10 +13,13 @@ from collections.abc import Sequence
 from dmarcview.exits import INTERRUPTED, MACHINE, TAKEN, WRONG_USE, Misuse
 from dmarcview.syntax import parser
 
+PRIVATE = 0o027  # what we make is for its owner and group: raw mails and envelope senders are nobody else's
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; argparse itself exits for --help, --version and wrong use."""
     args = parser().parse_args(argv)
+    os.umask(os.umask(PRIVATE) | PRIVATE)
     module, _, function = args.function.partition(":")
     run = getattr(importlib.import_module(f"dmarcview.commands.{module}"), function)
     try:

@@ -17,7 +17,8 @@ _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# Full-width forms too: spreadsheets with East Asian settings run them.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 NARROW = 80
 SHORTEST = 6  # columns that a shortened cell keeps at least
 
@@ -39,7 +40,7 @@ def defused(value: object) -> object:
     if not isinstance(value, str):
         return value
     text = value.replace("\x00", "")
-    return "'" + text if text.startswith(_FORMULA) else text
+    return "'" + text if text.lstrip(" ").startswith(_FORMULA) else text
 
 
 def is_tty(stream: IO[str]) -> bool:

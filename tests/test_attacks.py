@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
+import subprocess
+import sys
 import time
 import tracemalloc
 import zlib
@@ -14,6 +17,7 @@ import pytest
 
 from dmarcview import query
 from dmarcview.store import Store
+from dmarcview.terminal import defused
 from dmarcview_reports import mbox, parse, reading
 from dmarcview_reports.errors import Refused
 from dmarcview_reports.ingest import Ingest, IngestSettings
@@ -226,3 +230,19 @@ def test_an_mbox_of_short_lines_costs_no_more_memory_than_its_bytes() -> None:
         tracemalloc.stop()
     assert found == raw.partition(b"\n")[2]
     assert peak < 12_000_000
+
+
+def test_nobody_else_on_the_machine_can_read_what_an_import_keeps(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_bytes(XML)
+    data = tmp_path / "data"
+    command = [sys.executable, "-m", "dmarcview", "import", "--data", str(data), str(tmp_path / "a.xml")]
+    subprocess.run(command, check=True, capture_output=True, umask=0o022)
+    made = [data, *data.rglob("*")]
+    assert len(made) > 4
+    assert [path for path in made if stat.S_IMODE(path.stat().st_mode) & 0o007] == []
+
+
+@pytest.mark.parametrize("cell", ["=1+1", " =1+1", "\n=1+1", "\uff1d1+1", "@SUM(A1)", "-1+1", "\t=1", "\x00=1"])
+def test_no_cell_of_an_export_begins_like_a_formula(cell: str) -> None:
+    assert str(defused(cell)).startswith("'")
+    assert defused("example.org =1") == "example.org =1"
