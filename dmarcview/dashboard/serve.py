@@ -25,7 +25,7 @@ class Server:
     def __init__(self, app: Dash, host: str = "127.0.0.1", port: int = 0, threads: int = 4) -> None:
         from waitress.server import create_server
 
-        self.app = app
+        self.app, self._stopping = app, False
         # a page asks for six things at once; that some of them wait a moment is no warning
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._server: Any = create_server(
@@ -50,7 +50,11 @@ class Server:
     def run(self) -> None:
         """Serve until stopped. Meanwhile the first answers are fetched and the first files packed."""
         threading.Thread(target=self._warm, name="warm", daemon=True).start()
-        self._server.run()
+        try:
+            self._server.run()
+        except (OSError, ValueError):
+            if not self._stopping:  # `stop` closes sockets under the loop that waits for them
+                raise
 
     def _warm(self) -> None:
         """Load the engine and fill the caches; who comes before waits only for what is not there yet."""
@@ -62,6 +66,7 @@ class Server:
 
     def stop(self) -> None:
         """End `run` from another thread."""
+        self._stopping = True
         self._server.close()
 
 
