@@ -23,6 +23,8 @@ TICK = 1.0  # seconds between two looks at what is due
 RETRY = 10.0  # seconds after the store failed
 STOP_SECONDS = 15.0  # longest wait for the step under way
 NAMES_SECONDS = 60.0  # between two rounds of reverse names
+LATE_BYTES = 64_000_000  # mails that wait for another verification, held in memory; more keep the verdict they have
+RECORD_BYTES = 500  # of memory, about, for one record that was read
 RETRY_SECONDS = (60, 600, 3_600, 14_400)  # a verification that DNS failed is tried again after these
 
 
@@ -65,7 +67,15 @@ class Late:
     def _put(self, late: list[tuple[Taken, int]]) -> None:
         now = self._clock()
         with self._lock:
-            self._waiting += [(now + self._waits[n], n, one) for one, n in late if n < len(self._waits)]
+            held = sum(_weight(one) for _, _, one in self._waiting)
+            for one, n in late:
+                if n >= len(self._waits):
+                    continue
+                held += _weight(one)
+                if held > LATE_BYTES:
+                    log.warning("too many mails wait for DNS; %s stays unverified", one.origin.name)
+                    break
+                self._waiting.append((now + self._waits[n], n, one))
 
     def step(self) -> int:
         """Verify what is due again; returns how many are believed now."""
@@ -89,6 +99,11 @@ class Late:
         if believed:
             self._store.append_many(believed)
         return len(believed)
+
+
+def _weight(taken: Taken) -> int:
+    """About the bytes of memory that a mail and what was read in it take."""
+    return len(taken.raw) + RECORD_BYTES * sum(len(report.records) for report in taken.reading.reports)
 
 
 class Upkeep(threading.Thread):
@@ -115,6 +130,9 @@ class Upkeep(threading.Thread):
                 self.step()
             except StoreError as error:
                 log.error("upkeep: %s; tried again", error)
+                self._ended.wait(RETRY)
+            except Exception:  # a bug on one input must not end the upkeep of all others, unseen
+                log.exception("upkeep failed; tried again")
                 self._ended.wait(RETRY)
 
     def stop(self) -> None:

@@ -18,6 +18,7 @@ import pytest
 from dmarcview import query
 from dmarcview.store import Store
 from dmarcview.terminal import defused
+from dmarcview.upkeep import Late
 from dmarcview_reports import mbox, parse, reading
 from dmarcview_reports.errors import Refused
 from dmarcview_reports.ingest import Ingest, IngestSettings
@@ -246,3 +247,23 @@ def test_nobody_else_on_the_machine_can_read_what_an_import_keeps(tmp_path: Path
 def test_no_cell_of_an_export_begins_like_a_formula(cell: str) -> None:
     assert str(defused(cell)).startswith("'")
     assert defused("example.org =1") == "example.org =1"
+
+
+def test_mails_whose_dns_fails_for_hours_do_not_pile_up_in_memory(tmp_path: Path) -> None:
+    now = [0.0]
+    judged: list[bytes] = []
+
+    def judge(raw: bytes, _origin: Origin) -> Verdict:
+        judged.append(raw)
+        return PASS
+
+    found = reading.read(HEAD + XML, "a", Limits(), int(time.time()))
+    with Store.open(tmp_path / "d") as store:
+        late = Late(store, judge, 4, lambda: now[0])
+        origin = Origin("a", 0, "smtp")
+        large = [Taken(origin, HEAD + XML + b" " * 20_000_000 + b"%d" % n, found) for n in range(8)]
+        for one in large:
+            late.add([one])
+        now[0] += 61
+        late.step()
+    assert judged == [one.raw for one in large[:3]]
