@@ -19,12 +19,13 @@ from dmarcview import query
 from dmarcview.store import Store
 from dmarcview.terminal import defused
 from dmarcview.upkeep import Late
-from dmarcview_reports import mbox, parse, reading
+from dmarcview_reports import mbox, parse, reading, trust
 from dmarcview_reports.errors import Refused
 from dmarcview_reports.ingest import Ingest, IngestSettings
 from dmarcview_reports.model import Origin, Stored, Taken, Verdict
 from dmarcview_reports.settings import Limits
 from dmarcview_reports.spool import Spool
+from dmarcview_reports.trust_dns import FixedResolver
 from dmarcview_smtp.content import Collector
 from dmarcview_smtp.settings import DoorSettings
 
@@ -267,3 +268,16 @@ def test_mails_whose_dns_fails_for_hours_do_not_pile_up_in_memory(tmp_path: Path
         now[0] += 61
         late.step()
     assert judged == [one.raw for one in large[:3]]
+
+
+def test_a_record_at_a_public_suffix_makes_no_neighbour_the_owner_of_a_name_below_it() -> None:
+    answers = {
+        ("TXT", "evil.co.uk"): [b"v=spf1 ip4:192.0.2.9 -all"],
+        ("TXT", "_dmarc.co.uk"): [b"v=DMARC1; p=none"],
+    }
+    came = Origin("a", 0, "smtp", client="192.0.2.9", helo="evil.co.uk", mail_from="a@evil.co.uk")
+
+    def auth(author: bytes) -> str:
+        return trust.verify(b"From: a@" + author + b"\r\n\r\nx", came, FixedResolver(answers)).auth
+
+    assert (auth(b"bank.co.uk"), auth(b"sub.evil.co.uk"), auth(b"evil.co.uk")) == ("fail", "pass", "pass")
