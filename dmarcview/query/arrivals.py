@@ -1,14 +1,15 @@
 """Which reporter has reported on which day: what the freshness strip is made of."""
 
-# ruff: noqa: S608 - SQL is put together from our own constants; values from outside are parameters
-
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .filters import Filters, over_days
-from .traffic import window
+from dmarcview.store.engine import frame
+from dmarcview.store.sums import MESSAGES
+
+from .filters import Filters
+from .traffic import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,9 +23,6 @@ def arrivals(store: Store, filters: Filters = Filters()) -> pd.DataFrame:  # noq
     Columns: day (datetime64[s]), submitter, messages. One question for a whole strip of days: asking `completeness`
     for each of them reads the same four weeks again and again.
     """
-    asked = over_days(replace(filters, source_class=None, result=None, source_ip=None, submitter=None))
-    sql = (
-        "select day, submitter, cast(sum(messages) as bigint) as messages from cube c "
-        f"where {asked.where} group by day, submitter order by day, submitter"
-    )
-    return store.engine.frame(sql, asked.params, window(store, filters))
+    asked = replace(filters, source_class=None, result=None, source_ip=None, submitter=None)
+    found = count(store, asked, MESSAGES, lambda c: c.by_day_and_submitter())
+    return frame(found.sort_by([("day", "ascending"), ("submitter", "ascending")]))

@@ -6,9 +6,14 @@ import calendar
 import ipaddress
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dmarcview.store.plan import DOUBT, MAIN
+
+if TYPE_CHECKING:
+    from dmarcview.store.counting import Choice
+
+DAY = 86_400
 
 CLASSES = ("own", "third_party", "forwarder", "unknown")
 RESULTS = {
@@ -69,6 +74,21 @@ class Filters:
     def end(self) -> int | None:
         """The second after the last."""
         return None if self.until is None else calendar.timegm(self.until.timetuple())
+
+
+def chosen(filters: Filters) -> Choice:
+    """The filters as `store.counting` takes them."""
+    from dmarcview.store.counting import Choice
+
+    return Choice(
+        None if filters.begin is None else filters.begin // DAY,
+        None if filters.end is None else filters.end // DAY,
+        filters.domains,
+        filters.submitter,
+        filters.source_ip,
+        filters.source_class,
+        "true" if filters.result is None else RESULTS[filters.result],
+    )
 
 
 @dataclass(frozen=True, slots=True)

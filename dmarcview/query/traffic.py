@@ -3,19 +3,21 @@
 # ruff: noqa: S608 - SQL is put together from our own constants; values from outside are parameters
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dmarcview.store.engine import Window, frame
-from dmarcview.store.sums import AGAIN, ALL_SUMS, BY_DISPOSITION, RATES, outcome
+from dmarcview.store.sums import ALL_SUMS, BY_DISPOSITION, OF_SOURCES, RATES
 from dmarcview_reports.schema import COLUMNS
 
-from .filters import SOURCE_CLASS, Filters, over_days, over_periods
+from .filters import SOURCE_CLASS, Filters, chosen, over_periods
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from dmarcview.store import Store
+    from dmarcview.store.counting import Counting
 
 JOIN = "left join sources s on c.domain = s.domain and c.source_ip = s.source_ip"
 WHO = f"{SOURCE_CLASS} as source_class, s.service, s.service_type, s.country, s.asn, s.as_name, s.reverse_dns"
@@ -31,25 +33,14 @@ def _ask(store: Store, filters: Filters, sql: str, params: dict[str, Any]) -> pd
     return store.engine.frame(sql, params, window(store, filters))
 
 
-def _days(store: Store, filters: Filters, keys: str, more: str, order: str) -> pd.DataFrame:
-    """All sums by `keys`: from the rollup when it can tell, else from the cube."""
-    asked = over_days(filters)
-    if (filters.submitter, filters.source_ip, filters.domains, filters.result) == (None,) * 4:
-        at = window(store, filters)
-        where = asked.where.replace(SOURCE_CLASS, "source_class")
-        with store.rollup.lock:
-            store.rollup.ready(store.ledger, at.snapshot)
-            sql = (
-                f"with c as ({store.rollup.view(at)}) select {keys}, {AGAIN}{more} from c where {where} "
-                f"group by {keys} order by {order}"
-            )
-            return store.engine.frame(sql, asked.params, at)
-    sql = (
-        f"with t as (select c.*, {SOURCE_CLASS} as source_class, {outcome(SOURCE_CLASS)} as outcome "
-        f"from cube c {JOIN} where {asked.where}) "
-        f"select {keys}, {ALL_SUMS}{more} from t group by {keys} order by {order}"
-    )
-    return _ask(store, filters, sql, asked.params)
+def count(store: Store, filters: Filters, sums: str, answer: Callable[[Counting], Any]) -> Any:
+    """The answer to a question about messages, as an Arrow table."""
+    from dmarcview.store.counting import Counting
+
+    at = window(store, filters)
+    with store.rollup.lock:
+        store.rollup.ready(store.ledger, at.snapshot)
+        return answer(Counting(store.rollup, at, chosen(filters), sums))
 
 
 def daily(store: Store, filters: Filters = Filters()) -> pd.DataFrame:  # noqa: B008 - frozen
@@ -61,7 +52,7 @@ def daily(store: Store, filters: Filters = Filters()) -> pd.DataFrame:  # noqa: 
     """
     import pandas as pd
 
-    out = _days(store, filters, "day", "", "day")
+    out = frame(count(store, filters, ALL_SUMS, lambda c: c.by_day()))
     if len(out) > 1:
         days = pd.date_range(out["day"].iloc[0], out["day"].iloc[-1], freq="D", unit="s")
         if len(days) != len(out):
@@ -75,13 +66,14 @@ def domains(store: Store, filters: Filters = Filters()) -> pd.DataFrame:  # noqa
     Columns: domain; messages, dmarc_pass, spf_aligned, dkim_aligned; the outcome classes of `daily`; none, quarantine,
     reject; first_day, last_day (datetime64[s]).
     """
-    more = ", min(day) as first_day, max(day) as last_day"
-    return _days(store, filters, "domain", more, "messages desc, domain")
+    found = count(store, filters, ALL_SUMS, lambda c: c.by_domain())
+    return frame(found.sort_by([("messages", "descending"), ("domain", "ascending")]))
 
 
 def classes(store: Store, filters: Filters = Filters()) -> pd.DataFrame:  # noqa: B008 - frozen
     """One row a policy domain and source class: domain, source_class, then the sums of `domains`."""
-    return _days(store, filters, "domain, source_class", "", "domain, source_class")
+    found = count(store, filters, ALL_SUMS, lambda c: c.by_domain(classes=True)).drop(["first_day", "last_day"])
+    return frame(found.sort_by([("domain", "ascending"), ("source_class", "ascending")]))
 
 
 def reporters(store: Store, filters: Filters = Filters()) -> pd.DataFrame:  # noqa: B008 - frozen
@@ -90,14 +82,8 @@ def reporters(store: Store, filters: Filters = Filters()) -> pd.DataFrame:  # no
     Columns: submitter; messages, dmarc_pass, spf_aligned, dkim_aligned; none, quarantine, reject; domains (policy
     domains they report on); first_day, last_day (datetime64[s]).
     """
-    asked = over_days(filters)
-    join = JOIN if asked.by_class else ""
-    sql = (
-        f"select submitter, {RATES}, {BY_DISPOSITION}, count(distinct c.domain) as domains, "
-        "min(day) as first_day, max(day) as last_day "
-        f"from cube c {join} where {asked.where} group by submitter order by messages desc, submitter"
-    )
-    return _ask(store, filters, sql, asked.params)
+    found = count(store, filters, f"{RATES}, {BY_DISPOSITION}", lambda c: c.by_submitter())
+    return frame(found.sort_by([("messages", "descending"), ("submitter", "ascending")]))
 
 
 def sources(store: Store, filters: Filters = Filters(), *, limit: int | None = 50) -> pd.DataFrame:  # noqa: B008 - frozen
@@ -107,42 +93,11 @@ def sources(store: Store, filters: Filters = Filters(), *, limit: int | None = 5
     that names a detour); none, quarantine, reject; delivered_fail (failed DMARC and not blocked); reporters;
     first_day, last_day (datetime64[s]); source_class, service, service_type, country, asn, as_name, reverse_dns.
     """
-    asked = over_days(filters)
-    where, params = asked.where, asked.params
-    join = JOIN if asked.by_class else ""
-    if limit is not None:  # the sum alone first: the rest only for those that are shown
-        store.rollup.ready_sources(store.ledger)
-        top = (
-            f"select c.domain, c.source_ip, sum(messages) as n from cube c {join} where {where} "
-            f"group by c.domain, c.source_ip order by n desc, c.domain, c.source_ip limit {int(limit)}"
-        )
-        pairs = [(r[0], r[1]) for r in store.engine.rows(top, params, window(store, filters))]
-        where, more = _among(where, pairs)
-        params = params | more
-    sql = (
-        f"with c as (select c.domain, c.source_ip, {RATES}, "
-        "cast(coalesce(sum(messages) filter (where forwarded), 0) as bigint) as forwarded, "
-        f"{BY_DISPOSITION}, "
-        "cast(coalesce(sum(messages) filter (where not coalesce(dkim_aligned or spf_aligned, false) and "
-        "coalesce(disposition, 'none') not in ('quarantine', 'reject')), 0) as bigint) as delivered_fail, "
-        "count(distinct submitter) as reporters, min(day) as first_day, max(day) as last_day "
-        f"from cube c {join} where {where} group by c.domain, c.source_ip) "
-        f"select c.*, {WHO} from c {JOIN} order by messages desc, c.domain, c.source_ip"
-    )
-    return _ask(store, filters, sql, params)
-
-
-def _among(where: str, pairs: list[tuple[str, str]]) -> tuple[str, dict[str, str]]:
-    """Conditions narrowed to these sources: by address first, which the files' statistics can use."""
-    if not pairs:
-        return "false", {}
-    ips = {f"top_ip{i}": ip for i, ip in enumerate(sorted({ip for _, ip in pairs}))}
-    both = {f"top_pair{i}": f"{domain} {ip}" for i, (domain, ip) in enumerate(pairs)}
-    narrowed = (
-        f"{where} and c.source_ip in ({', '.join('$' + n for n in ips)}) "
-        f"and c.domain || ' ' || c.source_ip in ({', '.join('$' + n for n in both)})"
-    )
-    return narrowed, ips | both
+    found = count(store, filters, OF_SOURCES, lambda c: c.by_source(limit))
+    sql = f"select c.*, {WHO} from found c {JOIN} order by messages desc, c.domain, c.source_ip"
+    with store.engine.cursor() as cursor:
+        cursor.register("found", found)
+        return frame(cursor.sql(sql).to_arrow_table())
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,9 @@ STORED = REPORT_COLUMNS + RECORD_COLUMNS
 RECORDS_END = ".parquet"
 CUBE_END = ".cube.parquet"
 SOURCE_END = ".source.parquet"  # a cache: made when first asked for, not listed, free to delete
-ENDINGS = (RECORDS_END, CUBE_END, SOURCE_END)
+SUMS_END = ".sums.arrow"  # the digest: such a cache too
+DAYS_END = ".days.arrow"
+ENDINGS = (RECORDS_END, CUBE_END, SOURCE_END, SUMS_END, DAYS_END)
 
 
 class Filed(NamedTuple):

@@ -1,44 +1,79 @@
-"""What the engine keeps in memory for fleet-wide questions: who is behind each address, and messages by day and class.
+"""What a process keeps in memory for questions about messages: numbers for names, and messages by day and class.
 
-Both are caches of one process, made from ledger and cubes and free to be thrown away. When classes change, only the
-domains and files that hold such a source are summed again.
+All of it is a cache, made from ledger and digests and free to be thrown away. When classes change, only the domains and
+files that hold such a source are summed again.
 """
 
 # ruff: noqa: S608 - SQL is put together from our own constants; values from outside are parameters
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-from . import blocks
+import orjson
+
+from . import blocks, digest
+from .digest import Digest
 from .engine import Engine, Window
-from .files import CUBE_END, FileRow
+from .files import CUBE_END
 from .ledger import Ledger, counter
+from .numbers import CLASSES, Names, Sources
 from .snapshot import Snapshot
-from .sums import ALL_SUMS, SUMS, outcome
+from .sums import outcome
 
 SHELVES = ("main", "doubt")
 _TEXTS = ("domain", "source_ip", "source_class", "service", "service_type", "country", "as_name", "reverse_dns")
 _NUMBERS = ("asn",)
-_CLASS = "coalesce(s.source_class, 'unknown')"
-MANY = 50  # so many changed domains are summed again by reading all
+_KINDS = "kinds (kind integer, disposition varchar, dkim_aligned boolean, spf_aligned boolean, forwarded boolean)"
+
+
+class Days(NamedTuple):
+    """Messages by day, domain, class and kind, as arrays of one length; no two rows have equal keys."""
+
+    day: Any
+    domain: Any
+    source_class: Any
+    kind: Any
+    messages: Any
+
+
+@dataclass(slots=True)
+class Piece:
+    """One file (or the pending rows of some shelves): from its own numbers to those of the process."""
+
+    source: Any
+    submitter: Any
+    kind: Any
+    held: Digest | None  # only if it is nowhere on disk
+    days: Days | None = None
+
+
+@dataclass(slots=True)
+class Weights:
+    """What one message of each class and kind adds to each sum."""
+
+    names: tuple[str, ...]
+    chosen: Any  # bool [kind]
+    sums: Any = field(repr=False)  # int64 [class, kind, name]
 
 
 class Rollup:
-    """The cache of one engine. Hold `lock` from `ready` until the answer is fetched."""
+    """The cache of one engine. Hold `lock` from `ready` until the answer is made."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.lock = engine, engine.lock
+        self.sources, self.submitters, self.kinds = Sources(), Names(), Names()
         self._classes = -1  # counter `classes` of the sources table in memory
-        self._files: dict[str, int] = {}  # path -> number in `rolled`
-        self._rows: dict[str, FileRow] = {}
-        self._next = 0
+        self._pieces: dict[str, Piece] = {}
+        self._pending: dict[tuple[str, ...], Piece] = {}
+        self._of: Snapshot | None = None  # whose pending rows these are
+        self._weights: dict[tuple[str, str], Weights] = {}
         columns = ", ".join([*(f"{n} varchar" for n in _TEXTS), *(f"{n} bigint" for n in _NUMBERS)])
         engine.con.execute(f"create table sources ({columns})")
-        engine.con.execute(
-            "create table rolled (file integer, day date, domain varchar, source_class varchar, "
-            + ", ".join(f"{n} bigint" for n in SUMS)
-            + ")"
-        )
+        engine.con.execute(f"create table {_KINDS}")
+
+    # up to date
 
     def ready_sources(self, ledger: Ledger) -> None:
         """Bring the table `sources` up to the ledger."""
@@ -50,74 +85,155 @@ class Rollup:
                 changed = blocks.read(conn, changed_after=self._classes).select([*_TEXTS, *_NUMBERS])
             with self.engine.cursor() as cursor:
                 cursor.register("changed", changed)
-                cursor.execute(
-                    "create or replace temp table moved as select c.domain, c.source_ip "
-                    "from changed c left join sources s on c.domain = s.domain and c.source_ip = s.source_ip "
-                    f"where c.source_class <> {_CLASS}"
-                )
                 cursor.execute("begin")
                 cursor.execute(
                     "delete from sources s using changed c where c.domain = s.domain and c.source_ip = s.source_ip"
                 )
                 cursor.execute("insert into sources by name select * from changed")
                 cursor.execute("commit")
-                self._classes = now
-                self._again(cursor)
+            self._classes = now
+            self._reclassify(changed)
 
-    def _again(self, cursor: Any) -> None:
-        """Drop what the changed classes touch, and sum it anew."""
-        if not self._files:
+    def _reclassify(self, changed: Any) -> None:
+        """Tell the new classes to the sources known, and sum anew what they touch."""
+        import numpy as np
+        import pyarrow as pa
+
+        found = self.sources.known(blocks.keys(changed))
+        at = np.flatnonzero(found >= 0)
+        numbers = found[at]
+        moved = numbers[self.sources.classify(numbers, changed["source_class"].combine_chunks().take(pa.array(at)))]
+        if not len(moved):
             return
-        names = [r[0] for r in cursor.execute("select distinct domain from moved order by domain").fetchall()]
-        listed = ", ".join("'" + n.replace("'", "''") + "'" for n in names)
-        some = f"domain in ({listed})" if len(names) <= MANY else "domain is not null"
-        for path, number in self._files.items() if names else ():
-            held = cursor.execute(
-                f"select 1 from {self.engine.scan([path], CUBE_END)} c semi join moved m "
-                f"on c.domain = m.domain and c.source_ip = m.source_ip where c.{some} limit 1"
-            ).fetchall()
-            if held:
-                cursor.execute(f"delete from rolled where file = {number} and {some}")
-                self._sum(cursor, self._rows[path], number, f"where c.{some}")
+        touched = np.zeros(len(self.sources), dtype=bool)
+        touched[moved] = True
+        for path, piece in self._pieces.items():
+            if piece.days is not None and touched[piece.source].any():
+                domains = np.unique(self.sources.domain[piece.source[touched[piece.source]]])
+                kept = ~np.isin(piece.days.domain, domains)
+                again = self._by_day(piece, piece.held or self._read(path)[0], domains)
+                parts = [(old[kept], new) for old, new in zip(piece.days, again, strict=True)]
+                piece.days = Days(*(np.concatenate(p) for p in parts))
+        self._pending.clear()
 
     def ready(self, ledger: Ledger, snapshot: Snapshot) -> None:
-        """Bring the rollup up to the ledger's classes and to the files of this snapshot."""
-        with self.lock:
-            self.ready_sources(ledger)
-            wanted = {f.path: f for f in snapshot.files if f.shelf in SHELVES}
+        """Bring classes up to the ledger, and forget files that this snapshot no longer has."""
+        self.ready_sources(ledger)
+        wanted = {f.path for f in snapshot.files}
+        self._pieces = {p: piece for p, piece in self._pieces.items() if p in wanted}
+        if self._of is not snapshot:
+            self._of = snapshot
+            self._pending.clear()
+
+    # pieces
+
+    def _number(self, found: Digest, held: Digest | None) -> Piece:
+        """Give numbers to the names of a digest."""
+        sums = [found.sums[n].chunk(0).dictionary for n in ("source", "submitter", "kind")]
+        source, new = self.sources.number(sums[0])
+        if len(new):
+            self._classify(new)
+        known = len(self.kinds)
+        kind = self.kinds.numbers(sums[2])
+        if len(self.kinds) > known:
+            rows = [[i, *orjson.loads(self.kinds.texts[i])] for i in range(known, len(self.kinds))]
+            self.engine.con.executemany("insert into kinds values (?, ?, ?, ?, ?)", rows)
+            self._weights.clear()
+        return Piece(source, self.submitters.numbers(sums[1]), kind, held)
+
+    def _classify(self, new: Any) -> None:
+        """Look up the classes of sources that have just got a number."""
+        import pyarrow as pa
+
+        at = pa.array(new)
+        domains = pa.array(self.sources.domains.texts).take(pa.array(self.sources.domain[new]))
+        asked = pa.table({"n": at, "domain": domains, "source_ip": self.sources.ips.take(at)})
+        with self.engine.cursor() as cursor:
+            cursor.register("asked", asked)
+            found = cursor.sql(
+                "select a.n, s.source_class from asked a join sources s "
+                "on a.domain = s.domain and a.source_ip = s.source_ip"
+            ).to_arrow_table()
+        self.sources.classify(found["n"].to_numpy(), found["source_class"].combine_chunks())
+
+    def number(self, window: Window) -> None:
+        """Give numbers to all names of a window, so that arrays over them keep their length."""
+        for f in window.snapshot.chosen(window.shelves, window.begin, window.end):
+            if f.path not in self._pieces:
+                found, kept = self._read(f.path)
+                self._pieces[f.path] = self._number(found, None if kept else found)
+        if window.snapshot.pending and window.shelves not in self._pending:
+            found = digest.digest(window.snapshot.pending_cube(window.shelves))
+            self._pending[window.shelves] = self._number(found, found)
+
+    def pieces(self, window: Window) -> Iterator[tuple[Piece, Digest]]:
+        """The files and the pending rows of a numbered window, one mapped into memory at a time."""
+        for f in window.snapshot.chosen(window.shelves, window.begin, window.end):
+            piece = self._pieces[f.path]
+            yield piece, piece.held or self._read(f.path)[0]
+        if window.snapshot.pending:
+            piece = self._pending[window.shelves]
+            assert piece.held is not None
+            yield piece, piece.held
+
+    def days(self, window: Window) -> Iterator[Days]:
+        """The same by day and class, summed once and kept until classes change."""
+        for piece, found in self.pieces(window):
+            if piece.days is None:
+                piece.days = self._by_day(piece, found)
+            yield piece.days
+
+    def _read(self, path: str) -> tuple[Digest, bool]:
+        folder = self.engine.folder
+        found = digest.read(folder, path)
+        return (found, True) if found is not None else digest.make(folder, path, folder / (path + CUBE_END))
+
+    def _by_day(self, piece: Piece, found: Digest, domains: Any = None) -> Days:
+        """A file's messages by day, domain, class and kind; of some domains, if they are said."""
+        import numpy as np
+
+        rows = found.between(None, None)
+        source = piece.source[rows.source]
+        domain, of_class, kind = self.sources.domain[source], self.sources.source_class[source], piece.kind[rows.kind]
+        keys, messages = [rows.first, domain, of_class, kind], rows.messages
+        if domains is not None:
+            some = np.isin(domain, domains)
+            keys, messages = [k[some] for k in keys], messages[some]
+        start = int(keys[0].min()) if len(messages) else 0
+        keys[0] = keys[0] - start
+        sizes = [int(k.max(initial=0)) + 1 for k in keys]
+        (day, domain, of_class, kind), total, _ = digest.summed([k.astype(np.int64) for k in keys], sizes, messages)
+        return Days(
+            (day + start).astype(np.int32),
+            domain.astype(np.int32),
+            of_class.astype(np.int8),
+            kind.astype(np.int16),
+            total,
+        )
+
+    # answers
+
+    def weights(self, sums: str, result: str) -> Weights:
+        """What SQL `sums` over a row of one message give for each class and kind, and the kinds `result` chooses."""
+        import numpy as np
+
+        if (sums, result) not in self._weights:
+            listed = ", ".join(f"({i}, '{c}')" for i, c in enumerate(CLASSES))
+            sql = (
+                f"with v as (select kinds.*, 1 as messages, c.* from kinds, "
+                f"(values {listed}) c(number, source_class)), "
+                f"k as (select *, {outcome('source_class')} as outcome, {result} as chosen from v) "
+                f"select number, kind, coalesce(bool_or(chosen), false) as chosen, {sums} from k group by number, kind"
+            )
             with self.engine.cursor() as cursor:
-                gone = [n for p, n in self._files.items() if p not in wanted]
-                if gone:
-                    cursor.execute(f"delete from rolled where file in ({', '.join(map(str, gone))})")
-                    self._files = {p: n for p, n in self._files.items() if p in wanted}
-                for path, file in wanted.items():
-                    if path not in self._files:
-                        self._next += 1
-                        self._sum(cursor, file, self._next, "")
-                        self._files[path] = self._next
-            self._rows = wanted
-
-    def _sum(self, cursor: Any, file: FileRow, number: int, where: str) -> None:
-        source = self.engine.scan([file.path], CUBE_END)
-        cursor.execute(f"insert into rolled by name select {number} as file, * from ({_summed(source, where)})")
-
-    def view(self, window: Window) -> str:
-        """SQL of the rollup for a window: its files' sums, and its pending rows summed at once.
-
-        Columns: day, domain, source_class and one of each name of `sums.SUMS`.
-        """
-        numbers = [self._files[f.path] for f in window.snapshot.chosen(window.shelves, window.begin, window.end)]
-        pending = _summed("pending_cube", "")
-        if not numbers:
-            return pending
-        listed = ", ".join(map(str, numbers))
-        return f"select * exclude (file) from rolled where file in ({listed}) union all by name ({pending})"
-
-
-def _summed(source: str, where: str) -> str:
-    """SQL of sums by day, domain and class over rows of a cube."""
-    return (
-        f"with t as (select c.*, {_CLASS} as source_class, {outcome(_CLASS)} as outcome from {source} c "
-        f"left join sources s on c.domain = s.domain and c.source_ip = s.source_ip {where}) "
-        f"select day, domain, source_class, {ALL_SUMS} from t group by day, domain, source_class"
-    )
+                found = cursor.sql(sql).to_arrow_table()
+            names = tuple(found.column_names[3:])
+            weights = Weights(
+                names, np.zeros(len(self.kinds), bool), np.zeros((len(CLASSES), len(self.kinds), len(names)), np.int64)
+            )
+            at = found["number"].to_numpy(), found["kind"].to_numpy()
+            weights.chosen[at[1]] = found["chosen"].to_numpy()
+            for i, name in enumerate(names):
+                weights.sums[(*at, i)] = found[name].to_numpy()
+            self._weights[sums, result] = weights
+        return self._weights[sums, result]

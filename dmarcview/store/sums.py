@@ -50,4 +50,11 @@ BY_DISPOSITION = ", ".join(
 
 ALL_SUMS = f"{RATES}, {BY_OUTCOME}, {BY_DISPOSITION}"
 SUMS = ("messages", "dmarc_pass", "spf_aligned", "dkim_aligned", *OUTCOMES, "none", "quarantine", "reject")
-AGAIN = ", ".join(f"cast(sum({n}) as bigint) as {n}" for n in SUMS)  # over rows of the rollup
+OF_SOURCES = ", ".join(
+    (
+        RATES,
+        _sum("forwarded", "forwarded"),
+        BY_DISPOSITION,
+        _sum("delivered_fail", f"not {PASSED} and coalesce(disposition, 'none') not in ('quarantine', 'reject')"),
+    )
+)

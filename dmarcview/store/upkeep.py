@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from . import digest
 from . import files as record_files
 from .append import list_files
 from .archive import sync_folder
@@ -237,6 +238,7 @@ class Upkeep:
                 else:
                     self._merge_cubes(cursor, old, name)
                 size = sum(record_files.sync_file(self.folder / (name + e)) for e in (RECORDS_END, CUBE_END))
+                digest.make(self.folder, name, self.folder / (name + CUBE_END))
                 sync_folder(target.parent)
             except BaseException:
                 record_files.discard(self.folder, name)
