@@ -34,3 +34,9 @@ def run(command: Sequence[str | Path], *, good: tuple[int, ...] = (0,)) -> Used:
     if process.returncode not in good:
         raise RuntimeError(f"{command[0]} ended with {process.returncode}:\n{output[-2000:].decode(errors='replace')}")
     return Used(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024)
+
+
+def peak() -> float:
+    """Largest resident size of this process so far, in MiB (not ru_maxrss: a child begins with its parent's)."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
