@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import random
 from collections.abc import Iterator
@@ -147,6 +148,21 @@ def small(reports: int, seed: int = 1) -> Iterator[bytes]:
         elif reporter % 4 == 3:
             xml = xml.replace(b"\n", b"\r\n")
         yield xml
+
+
+def mail(packed: bytes, name: str) -> bytes:
+    """A report mail as most reporters send it: a text part, and the gzipped report in base64."""
+    lines = base64.encodebytes(packed).replace(b"\n", b"\r\n")
+    head = (
+        "From: noreply-dmarc@receiver.example.com\r\nTo: dmarc@example.org\r\n"
+        f"Subject: Report Domain: example.org Submitter: receiver.example.com Report-ID: <{name}>\r\n"
+        f"Date: Fri, 02 Jan 2026 03:04:05 +0000\r\nMessage-ID: <{name}@receiver.example.com>\r\nMIME-Version: 1.0\r\n"
+        'Content-Type: multipart/mixed; boundary="cut-here"\r\n\r\n--cut-here\r\n'
+        "Content-Type: text/plain; charset=utf-8\r\n\r\nThis is a DMARC aggregate report.\r\n--cut-here\r\n"
+        f'Content-Type: application/gzip; name="{name}"\r\nContent-Transfer-Encoding: base64\r\n'
+        f'Content-Disposition: attachment; filename="{name}"\r\n\r\n'
+    )
+    return head.encode() + lines + b"--cut-here--\r\n"
 
 
 def cached(folder: Path, name: str, records: int, *, distinct: bool) -> Path:

@@ -37,6 +37,9 @@ def parsedmarc() -> Callable[[bytes], int]:
     logging.disable(logging.CRITICAL)
 
     def parse(raw: bytes) -> int:
+        if raw.startswith(b"From: "):
+            mail = theirs.parse_report_email(raw, offline=True, always_use_local_files=True)
+            return len(mail["report"]["records"])
         report = theirs.parse_aggregate_report_file(raw, offline=True, always_use_local_files=True)
         return len(report["records"])
 
