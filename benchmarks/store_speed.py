@@ -26,7 +26,7 @@ DAYS, DOMAINS, REPORTERS, SOURCES = 365, 200, 8, 500
 FIRST = date(2025, 1, 1)
 LAST = FIRST + timedelta(days=DAYS)
 T0 = int(datetime(2025, 1, 1, tzinfo=UTC).timestamp())
-WARM = 3
+WARM = 5
 GRID, REPORTS = 2_001, 2_000  # rows that the pages ask for
 SOME, LARGEST = "domain-003.example", "domain-000.example"
 TARGET_MS, TARGET_MIB = 100, 300
@@ -216,7 +216,7 @@ def questions(store: Any) -> dict[str, Callable[[], Any]]:
         return LAST - timedelta(days)
 
     scopes: dict[str, tuple[str, ...] | None] = {"fleet": None, "one domain": (SOME,), "largest domain": (LARGEST,)}
-    wishes: dict[str, dict[str, str]] = {
+    wishes: dict[str, dict[str, Any]] = {
         "": {},
         ", own": {"source_class": "own"},
         ", unknown": {"source_class": "unknown"},

@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import func, literal, or_, select, union_all
 
 from dmarcview.store.engine import Window, frame
-from dmarcview.store.ledger import counter
+from dmarcview.store.ledger import chunks, counter
 from dmarcview.store.plan import APART, UNKNOWN_DOMAIN
 from dmarcview.store.tables import items, others, refusals
 from dmarcview.store.tables import reports as report_table
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from dmarcview.store import Store
 
+NEWEST = 2  # times as many reports as are wanted are looked through first for those that hold a record
 SUMMARY_TRIES = 5  # a store that changes faster than it is asked gives the last try
 
 _R = report_table.c
@@ -99,29 +100,50 @@ def reports(
     """
     columns = [(n, t) for n, t, _ in _LIST]
     shelves = [*filters.shelves, APART] if apart else list(filters.shelves)
-    query = select(*(c.label(n) for n, _, c in _LIST)).join_from(report_table, items).where(_R.shelf.in_(shelves))
-    query = _overlap(query, filters).order_by(_R.end.desc(), _R.begin.desc(), _R.report_key)
+    order = (_R.end.desc(), _R.begin.desc(), _R.report_key)
+    query = select(*(c.label(n) for n, _, c in _LIST)).join_from(report_table, items)
     if filters.result or filters.source_ip or filters.source_class:
         keys = _keys_with(store, filters, limit, offset)
-        query = query.where(_R.report_key.in_(keys))
-        offset = 0
-    if limit is not None:
-        query = query.limit(limit).offset(offset)
+        with store.ledger.read() as conn:
+            rows = [r for part in chunks(keys) for r in conn.execute(query.where(_R.report_key.in_(part)))]
+        place = {key: i for i, key in enumerate(keys)}
+        return _table(sorted(rows, key=lambda row: place[row[0]]), columns)
+    query = query.order_by(*order).limit(limit).offset(offset)
+    if limit is None:
+        query = _overlap(query.where(_R.shelf.in_(shelves)), filters)
+    else:  # the newest of each shelf by its index, then the newest of these
+        heads = [
+            _overlap(select(_R.id).where(_R.shelf == s), filters).order_by(*order).limit(limit + offset).subquery()
+            for s in shelves
+        ]
+        query = query.where(_R.id.in_(select(union_all(*(select(h.c.id) for h in heads)).subquery().c.id)))
     with store.ledger.read() as conn:
         return _table(conn.execute(query).all(), columns)
 
 
 def _keys_with(store: Store, filters: Filters, limit: int | None, offset: int) -> list[str]:
-    """Reports that hold a record which the filters choose."""
+    """Reports that hold a record which the filters choose: of the newest reports first, until there are enough."""
     asked = over_periods(filters)
     join = JOIN if asked.by_class else ""
     top = "" if limit is None else f"limit {int(limit)} offset {int(offset)}"
-    sql = (
-        f'select report_key from (select distinct report_key, "begin", "end" from records c {join} '
-        f'where {asked.where}) order by "end" desc, "begin" desc, report_key {top}'
-    )
     store.rollup.ready_sources(store.ledger)
-    return [r[0] for r in store.engine.rows(sql, asked.params, window(store, filters))]
+    at, tried = window(store, filters), (limit or 0) + offset
+    while True:
+        cut = None
+        if limit is not None:
+            tried *= NEWEST
+            with store.ledger.read() as conn:
+                query = _overlap(select(_R.end).where(_R.shelf.in_(filters.shelves)), filters)
+                cut = conn.execute(query.order_by(_R.end.desc()).limit(1).offset(tried)).scalar()
+        newer = "" if cut is None else 'and "end" >= to_timestamp($cut)'
+        sql = (
+            f'select report_key from (select distinct report_key, "begin", "end" from records c {join} '
+            f'where {asked.where} {newer}) order by "end" desc, "begin" desc, report_key {top}'
+        )
+        begin = at.begin if cut is None else max(cut - 1, at.begin or 0)
+        found = store.engine.rows(sql, {**asked.params, "cut": cut}, Window(at.snapshot, at.shelves, begin, at.end))
+        if cut is None or len(found) == limit:
+            return [r[0] for r in found]
 
 
 def report_count(store: Store, filters: Filters = Filters(), *, apart: bool = False) -> int:  # noqa: B008 - frozen

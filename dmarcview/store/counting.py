@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .digest import Rows
+from .digest import Rows, add, bound
 from .engine import Window
 from .numbers import CLASSES
 from .rollup import Piece, Rollup, Weights
@@ -86,12 +86,12 @@ class Counting:
     def _rows(self, only: Any, *, by_day: bool = False) -> Iterator[tuple[Piece, _Found]]:
         """The rows of the window that count, file by file: a whole file over all its days unless `by_day`."""
         since, until = self.choice.since, self.choice.until
-        for piece, found in self.rollup.pieces(self.window):
-            if not _may_hold(piece, only):
+        for piece in self.rollup.pieces(self.window):
+            if only is not None and not only[piece.source].any():
                 continue
-            whole = not by_day and found.within(since, until)
-            rows = found.whole() if whole else found.between(since, until)
-            chosen = self._chosen(piece, rows, only)
+            whole = not by_day and piece.within(since, until)
+            found = self.rollup.digest(piece, days=not whole)
+            chosen = self._chosen(piece, found.whole() if whole else found.between(since, until), only)
             if len(chosen.messages):
                 yield piece, chosen
 
@@ -142,7 +142,7 @@ class Counting:
             size = int(day.max()) - first + 1
             cells = np.zeros(size * len(CLASSES) * kinds, dtype=np.int64)
             at = (day.astype(np.int64) - first) * (len(CLASSES) * kinds) + of_class * np.int64(kinds) + kind
-            np.add.at(cells, at, messages)
+            add(cells, at, messages)
             by_day = cells.reshape(size, -1)
             for i in np.flatnonzero(by_day.any(axis=1)).tolist():
                 sums[first + i] = sums[first + i] + by_day[i] if first + i in sums else by_day[i]
@@ -161,9 +161,8 @@ class Counting:
         first, last = np.full(n, NEVER), np.full(n, LATE)
         for day, domain, of_class, kind, messages in self._days():
             at = domain.astype(np.int64) * len(CLASSES) + of_class
-            np.add.at(cells, at * kinds + kind, messages)
-            np.minimum.at(first, at, day)
-            np.maximum.at(last, at, day)
+            add(cells, at * kinds + kind, messages)
+            bound(first, last, at, day, day)
         shape = (len(known.domains), len(CLASSES))
         by_class, first, last = cells.reshape(*shape, kinds), first.reshape(shape), last.reshape(shape)
         keys = {}
@@ -200,13 +199,32 @@ class Counting:
 
         known = self.rollup.sources
         total = np.zeros(len(known), dtype=np.int64)
-        for piece, r in self._rows(self.source):
-            own = np.zeros(len(piece.source), dtype=np.int64)
-            np.add.at(own, r.source, r.messages)
+        for piece, own in self._totals():
             total[piece.source] += own
+        if self.source is not None:
+            total[~self.source] = 0
         top = self._top(total, limit)
         parts = [self._closely(top[i : i + PART]) for i in range(0, max(len(top), 1), PART)]
         return pa.concat_tables(parts)
+
+    def _totals(self) -> Iterator[tuple[Piece, Any]]:
+        """The messages of each source of each file; of sources that do not count, any number."""
+        import numpy as np
+
+        result = None if self.choice.submitter is not None else self.choice.result
+        for piece in self.rollup.pieces(self.window):
+            whole = piece.within(self.choice.since, self.choice.until)
+            if whole and result in piece.totals:
+                yield piece, piece.totals[result]
+                continue
+            found = self.rollup.digest(piece, days=not whole)
+            rows = found.whole() if whole else found.between(self.choice.since, self.choice.until)
+            chosen = self._chosen(piece, rows, None if whole and result else self.source)
+            own = np.zeros(len(piece.source), dtype=np.int64)
+            add(own, chosen.source, chosen.messages)
+            if whole and result:
+                piece.totals[result] = own
+            yield piece, own
 
     def _top(self, total: Any, limit: int | None) -> Any:
         """The sources with the most messages, in order."""
@@ -242,20 +260,20 @@ class Counting:
         place = np.full(len(known), -1, dtype=np.int64)
         place[top] = np.arange(n)
         cells = np.zeros(n * kinds, dtype=np.int64)
-        seen = np.zeros((n, len(self.rollup.submitters)), dtype=bool)
+        reporters = len(self.rollup.submitters)
+        seen = np.zeros(n * reporters, dtype=bool)
         first, last = np.full(n, NEVER), np.full(n, LATE)
         for piece, r in self._rows(place >= 0):
             at = place[piece.source][r.source]
-            np.add.at(cells, at * kinds + r.kind, r.messages)
-            seen[at, r.submitter] = True
-            np.minimum.at(first, at, r.first)
-            np.maximum.at(last, at, r.last)
+            add(cells, at * kinds + r.kind, r.messages)
+            seen[at * reporters + r.submitter] = True
+            bound(first, last, at, r.first, r.last)
         return pa.table(
             {
                 "domain": self._domain_names(top),
                 "source_ip": known.ips.take(pa.array(top)),
                 **self._weighed(cells.reshape(n, kinds)),
-                "reporters": seen.sum(axis=1),
+                "reporters": seen.reshape(n, reporters).sum(axis=1),
                 "first_day": _days(first),
                 "last_day": _days(last),
             }
@@ -270,20 +288,20 @@ class Counting:
 
         known, kinds, n = self.rollup.sources, len(self.rollup.kinds), len(self.rollup.submitters)
         cells = np.zeros(n * kinds, dtype=np.int64)
-        seen = np.zeros((n, len(known.domains)), dtype=bool)
+        domains = len(known.domains)
+        seen = np.zeros(n * domains, dtype=bool)
         first, last = np.full(n, NEVER), np.full(n, LATE)
         for piece, r in self._rows(self.source):
-            np.add.at(cells, r.submitter.astype(np.int64) * kinds + r.kind, r.messages)
-            seen[r.submitter, known.domain[piece.source][r.source]] = True
-            np.minimum.at(first, r.submitter, r.first)
-            np.maximum.at(last, r.submitter, r.last)
+            add(cells, r.submitter.astype(np.int64) * kinds + r.kind, r.messages)
+            seen[r.submitter.astype(np.int64) * domains + known.domain[piece.source][r.source]] = True
+            bound(first, last, r.submitter, r.first, r.last)
         by_kind = cells.reshape(n, kinds)
         found = np.flatnonzero(by_kind.any(axis=1))
         return pa.table(
             {
                 "submitter": pa.array(self.rollup.submitters.texts, pa.string()).take(pa.array(found)),
                 **self._weighed(by_kind[found]),
-                "domains": seen.sum(axis=1)[found],
+                "domains": seen.reshape(n, domains).sum(axis=1)[found],
                 "first_day": _days(first[found]),
                 "last_day": _days(last[found]),
             }
@@ -299,7 +317,7 @@ class Counting:
         for _, r in self._rows(self.source, by_day=True):
             first = int(r.first.min())
             cells = np.zeros((int(r.first.max()) - first + 1) * n, dtype=np.int64)
-            np.add.at(cells, (r.first - first).astype(np.int64) * n + r.submitter, r.messages)
+            add(cells, (r.first - first).astype(np.int64) * n + r.submitter, r.messages)
             for at in np.flatnonzero(cells).tolist():
                 key = (first + at // n, at % n)
                 sums[key] = sums.get(key, 0) + int(cells[at])
@@ -310,10 +328,6 @@ class Counting:
                 "messages": pa.array(list(sums.values()), pa.int64()),
             }
         )
-
-
-def _may_hold(piece: Piece, only: Any) -> bool:
-    return only is None or bool(only[piece.source].any())
 
 
 def _days(numbers: Any) -> Any:

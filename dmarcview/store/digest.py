@@ -42,7 +42,7 @@ class Digest:
     """
 
     sums: Any
-    days: Any
+    days: Any  # None when only the sums were read
     day: Any
     start: Any
 
@@ -63,12 +63,6 @@ class Digest:
         source, submitter, kind, messages = (self.days[n].chunk(0).to_numpy()[start:end] for n in names)
         day = np.repeat(self.day[a:b], np.diff(self.start[a : b + 1])) if b > a else self.day[:0]
         return Rows(source, submitter, kind, messages, day, day)
-
-    def within(self, since: int | None, until: int | None) -> bool:
-        """Do all days lie in the window?"""
-        return not len(self.day) or (
-            (since is None or since <= self.day[0]) and (until is None or self.day[-1] < until)
-        )
 
 
 def _codes(column: Any) -> tuple[Any, Any]:
@@ -99,13 +93,29 @@ def _numbered(parts: list[Any], sizes: list[int]) -> tuple[Any, list[Any]]:
     return number, [distinct, *reversed(out)]
 
 
+def add(sums: Any, at: Any, values: Any) -> None:
+    """Add values to sums at these places; numpy is forty times slower when it must convert as it goes."""
+    import numpy as np
+
+    np.add.at(sums, at.astype(np.int64, copy=False), values.astype(np.int64, copy=False))
+
+
+def bound(first: Any, last: Any, at: Any, low: Any, high: Any) -> None:
+    """Move the bounds at these places apart, so that they hold `low` and `high`."""
+    import numpy as np
+
+    places = at.astype(np.int64, copy=False)
+    np.minimum.at(first, places, low.astype(np.int64, copy=False))
+    np.maximum.at(last, places, high.astype(np.int64, copy=False))
+
+
 def summed(keys: list[Any], sizes: list[int], messages: Any) -> tuple[list[Any], Any, Any]:
     """Rows with equal keys become one: keys, messages, and the place of each old row."""
     import numpy as np
 
     number, distinct = _numbered(keys, sizes)
     total = np.zeros(len(distinct[0]), dtype=np.int64)
-    np.add.at(total, number, messages)
+    add(total, number, messages)
     return distinct, total, number
 
 
@@ -144,8 +154,7 @@ def digest(cube: Any) -> Digest:
     start = np.searchsorted(at, np.arange(len(distinct) + 1))
     (whole_s, whole_r, whole_k), total, place = summed([s, r, k], sizes, messages)
     first, last = np.full(len(total), 2**31 - 1, dtype=np.int64), np.full(len(total), -(2**31), dtype=np.int64)
-    np.minimum.at(first, place, distinct[at])
-    np.maximum.at(last, place, distinct[at])
+    bound(first, last, place, distinct[at], distinct[at])
 
     def named(numbers: Any, values: Any, least: Any = None) -> Any:
         return pa.DictionaryArray.from_arrays(pa.array(_narrow(numbers, least=least)), values.cast(pa.string()))
@@ -190,13 +199,13 @@ def write(found: Digest, folder: Path, name: str) -> None:
             raise
 
 
-def read(folder: Path, name: str) -> Digest | None:
-    """A kept digest, mapped into memory; None when there is none of our form."""
+def read(folder: Path, name: str, *, days: bool = True) -> Digest | None:
+    """A kept digest, mapped into memory; None when there is none of our form. Without `days`, these are left out."""
     import numpy as np
     import pyarrow as pa
 
     tables = []
-    for ending in (DAYS_END, SUMS_END):
+    for ending in (SUMS_END, DAYS_END) if days else (SUMS_END,):
         path = folder / (name + ending)
         if not path.exists():
             return None
@@ -204,12 +213,11 @@ def read(folder: Path, name: str) -> Digest | None:
             tables.append(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
         except (pa.ArrowInvalid, FileNotFoundError):
             return None
-    days, sums = tables
-    calendar = days.schema.metadata or {}
-    if calendar.get(b"form") != FORM or sums.schema.metadata != calendar:
+    calendar = tables[0].schema.metadata or {}
+    if calendar.get(b"form") != FORM or any(t.schema.metadata != calendar for t in tables):
         return None
-    day, start = orjson.loads(calendar[b"days"])
-    return Digest(_one(sums), _one(days), np.array(day, dtype=np.int64), np.array(start, dtype=np.int64))
+    day, start = (np.array(numbers, dtype=np.int64) for numbers in orjson.loads(calendar[b"days"]))
+    return Digest(_one(tables[0]), _one(tables[1]) if days else None, day, start)
 
 
 def _one(content: Any) -> Any:

@@ -7,6 +7,7 @@ Questions name `records` and `cube` (files and pending rows of the chosen shelve
 # ruff: noqa: S608 - SQL is put together from our own constants; values from outside are parameters
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -121,6 +122,18 @@ class Engine:
     def close(self) -> None:
         """End the database."""
         self.con.close()
+
+
+def release() -> None:
+    """Give freed memory back to the system; glibc else keeps what a large first question has used."""
+    import ctypes
+
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 def _used(sql: str, params: dict[str, Any]) -> dict[str, Any]:

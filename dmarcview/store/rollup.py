@@ -12,19 +12,23 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import orjson
+from sqlalchemy import Connection, select
 
 from . import blocks, digest
 from .digest import Digest
-from .engine import Engine, Window
+from .engine import Engine, Window, release
 from .files import CUBE_END
 from .ledger import Ledger, counter
 from .numbers import CLASSES, Names, Sources
 from .snapshot import Snapshot
 from .sums import outcome
+from .tables import source_blocks
 
 SHELVES = ("main", "doubt")
 _TEXTS = ("domain", "source_ip", "source_class", "service", "service_type", "country", "as_name", "reverse_dns")
 _NUMBERS = ("asn",)
+_DAYS = ("i4", "i4", "i1", "i2", "i8")  # the numbers of `Days` take little memory
+STEP = 100_000  # rows
 _KINDS = "kinds (kind integer, disposition varchar, dkim_aligned boolean, spf_aligned boolean, forwarded boolean)"
 
 
@@ -42,11 +46,21 @@ class Days(NamedTuple):
 class Piece:
     """One file (or the pending rows of some shelves): from its own numbers to those of the process."""
 
+    path: str
     source: Any
     submitter: Any
     kind: Any
+    bounds: tuple[int, int] | None  # first and last day
     held: Digest | None  # only if it is nowhere on disk
     days: Days | None = None
+    totals: dict[str, Any] = field(default_factory=dict)  # messages by source over all days, by SQL of a result
+
+    def within(self, since: int | None, until: int | None) -> bool:
+        """Do all its days lie in the window?"""
+        if self.bounds is None:
+            return True
+        first, last = self.bounds
+        return (since is None or since <= first) and (until is None or last < until)
 
 
 @dataclass(slots=True)
@@ -77,22 +91,39 @@ class Rollup:
 
     def ready_sources(self, ledger: Ledger) -> None:
         """Bring the table `sources` up to the ledger."""
-        with self.lock:
-            with ledger.read() as conn:
-                now = counter(conn, "classes")
-                if now == self._classes:
-                    return
-                changed = blocks.read(conn, changed_after=self._classes).select([*_TEXTS, *_NUMBERS])
+        with self.lock, ledger.read() as conn:
+            now = counter(conn, "classes")
+            if now == self._classes:
+                return
             with self.engine.cursor() as cursor:
-                cursor.register("changed", changed)
-                cursor.execute("begin")
-                cursor.execute(
-                    "delete from sources s using changed c where c.domain = s.domain and c.source_ip = s.source_ip"
-                )
-                cursor.execute("insert into sources by name select * from changed")
-                cursor.execute("commit")
+                for changed in self._changed(conn):
+                    self._take(cursor, changed)
+                    self._reclassify(changed)
+                    release()
             self._classes = now
-            self._reclassify(changed)
+
+    def _changed(self, conn: Connection) -> Iterator[Any]:
+        """Sources whose class or name changed since the last look, part by part: their reasons take much memory."""
+        import pyarrow.compute as pc
+
+        c = source_blocks.c
+        parts = conn.execute(select(c.part).where(c.changed > self._classes).distinct()).scalars().all()
+        for part in parts:
+            query = select(c.body).where(c.part == part, c.changed > self._classes).order_by(c.id)
+            found = blocks.newest([blocks.decode(body) for (body,) in conn.execute(query)])
+            yield found.filter(pc.greater(found["changed"], self._classes)).select([*_TEXTS, *_NUMBERS])
+
+    def _take(self, cursor: Any, changed: Any) -> None:
+        """Put sources into the table `sources`."""
+        cursor.register("changed", changed)
+        cursor.execute("begin")
+        if self._classes >= 0:
+            cursor.execute(
+                "delete from sources s using changed c where c.domain = s.domain and c.source_ip = s.source_ip"
+            )
+        cursor.execute("insert into sources by name select * from changed")
+        cursor.execute("commit")
+        cursor.unregister("changed")
 
     def _reclassify(self, changed: Any) -> None:
         """Tell the new classes to the sources known, and sum anew what they touch."""
@@ -107,11 +138,11 @@ class Rollup:
             return
         touched = np.zeros(len(self.sources), dtype=bool)
         touched[moved] = True
-        for path, piece in self._pieces.items():
+        for piece in self._pieces.values():
             if piece.days is not None and touched[piece.source].any():
                 domains = np.unique(self.sources.domain[piece.source[touched[piece.source]]])
                 kept = ~np.isin(piece.days.domain, domains)
-                again = self._by_day(piece, piece.held or self._read(path)[0], domains)
+                again = self._by_day(piece, self.digest(piece), domains)
                 parts = [(old[kept], new) for old, new in zip(piece.days, again, strict=True)]
                 piece.days = Days(*(np.concatenate(p) for p in parts))
         self._pending.clear()
@@ -127,7 +158,7 @@ class Rollup:
 
     # pieces
 
-    def _number(self, found: Digest, held: Digest | None) -> Piece:
+    def _number(self, path: str, found: Digest, held: Digest | None) -> Piece:
         """Give numbers to the names of a digest."""
         sums = [found.sums[n].chunk(0).dictionary for n in ("source", "submitter", "kind")]
         source, new = self.sources.number(sums[0])
@@ -139,7 +170,8 @@ class Rollup:
             rows = [[i, *orjson.loads(self.kinds.texts[i])] for i in range(known, len(self.kinds))]
             self.engine.con.executemany("insert into kinds values (?, ?, ?, ?, ?)", rows)
             self._weights.clear()
-        return Piece(source, self.submitters.numbers(sums[1]), kind, held)
+        bounds = (int(found.day[0]), int(found.day[-1])) if len(found.day) else None
+        return Piece(path, source, self.submitters.numbers(sums[1]), kind, bounds, held)
 
     def _classify(self, new: Any) -> None:
         """Look up the classes of sources that have just got a number."""
@@ -161,26 +193,29 @@ class Rollup:
         for f in window.snapshot.chosen(window.shelves, window.begin, window.end):
             if f.path not in self._pieces:
                 found, kept = self._read(f.path)
-                self._pieces[f.path] = self._number(found, None if kept else found)
+                self._pieces[f.path] = self._number(f.path, found, None if kept else found)
+                release()
         if window.snapshot.pending and window.shelves not in self._pending:
             found = digest.digest(window.snapshot.pending_cube(window.shelves))
-            self._pending[window.shelves] = self._number(found, found)
+            self._pending[window.shelves] = self._number("", found, found)
 
-    def pieces(self, window: Window) -> Iterator[tuple[Piece, Digest]]:
-        """The files and the pending rows of a numbered window, one mapped into memory at a time."""
+    def pieces(self, window: Window) -> Iterator[Piece]:
+        """The files and the pending rows of a numbered window."""
         for f in window.snapshot.chosen(window.shelves, window.begin, window.end):
-            piece = self._pieces[f.path]
-            yield piece, piece.held or self._read(f.path)[0]
+            yield self._pieces[f.path]
         if window.snapshot.pending:
-            piece = self._pending[window.shelves]
-            assert piece.held is not None
-            yield piece, piece.held
+            yield self._pending[window.shelves]
+
+    def digest(self, piece: Piece, *, days: bool = True) -> Digest:
+        """The digest of a piece, mapped into memory for as long as it is held."""
+        return piece.held or digest.read(self.engine.folder, piece.path, days=days) or self._read(piece.path)[0]
 
     def days(self, window: Window) -> Iterator[Days]:
-        """The same by day and class, summed once and kept until classes change."""
-        for piece, found in self.pieces(window):
+        """Messages by day and class, summed once and kept until classes change."""
+        for piece in self.pieces(window):
             if piece.days is None:
-                piece.days = self._by_day(piece, found)
+                piece.days = self._by_day(piece, self.digest(piece))
+                release()
             yield piece.days
 
     def _read(self, path: str) -> tuple[Digest, bool]:
@@ -192,24 +227,27 @@ class Rollup:
         """A file's messages by day, domain, class and kind; of some domains, if they are said."""
         import numpy as np
 
-        rows = found.between(None, None)
-        source = piece.source[rows.source]
-        domain, of_class, kind = self.sources.domain[source], self.sources.source_class[source], piece.kind[rows.kind]
-        keys, messages = [rows.first, domain, of_class, kind], rows.messages
-        if domains is not None:
-            some = np.isin(domain, domains)
-            keys, messages = [k[some] for k in keys], messages[some]
-        start = int(keys[0].min()) if len(messages) else 0
-        keys[0] = keys[0] - start
-        sizes = [int(k.max(initial=0)) + 1 for k in keys]
-        (day, domain, of_class, kind), total, _ = digest.summed([k.astype(np.int64) for k in keys], sizes, messages)
-        return Days(
-            (day + start).astype(np.int32),
-            domain.astype(np.int32),
-            of_class.astype(np.int8),
-            kind.astype(np.int16),
-            total,
-        )
+        steps = [Days(*(np.zeros(0, dtype=k) for k in _DAYS))]
+        a = 0
+        while a < len(found.day):  # some days at a time, so that little memory is needed
+            b = max(a + 1, int(np.searchsorted(found.start, found.start[a] + STEP)) - 1)
+            until = None if b >= len(found.day) else int(found.day[b])
+            rows, a = found.between(int(found.day[a]), until), b
+            source = piece.source[rows.source]
+            keys = [rows.first, self.sources.domain[source], self.sources.source_class[source], piece.kind[rows.kind]]
+            messages = rows.messages
+            if domains is not None:
+                some = np.isin(keys[1], domains)
+                keys, messages = [k[some] for k in keys], messages[some]
+            if not len(messages):
+                continue
+            start = int(keys[0].min())
+            keys[0] = keys[0] - start
+            sizes = [int(k.max()) + 1 for k in keys]
+            (day, *others), total, _ = digest.summed([k.astype(np.int64) for k in keys], sizes, messages)
+            columns = (day + start, *others, total)
+            steps.append(Days(*(c.astype(k) for c, k in zip(columns, _DAYS, strict=True))))
+        return Days(*(np.concatenate(parts) for parts in zip(*steps, strict=True)))
 
     # answers
 
