@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -195,11 +196,11 @@ def _period(said: Node, codes: list[str], now: int) -> tuple[int, int]:
         shown = (said[BEGIN] if begin is None else said[END]) or ""
         raise Refused("bad_date_range", f"The {which} of the report's period cannot be read: {shown.strip()[:40]!r}.")
     if end < begin:
-        raise Refused("bad_date_range", f"The report's period ends ({end}) before it begins ({begin}).")
+        raise Refused("bad_date_range", f"The report's period ends ({_utc(end)}) before it begins ({_utc(begin)}).")
     if end > now + DAY:
         raise Refused(
             "future_report",
-            f"The report's period ends at {end}, over a day from now. Check this machine's clock.",
+            f"The report's period ends at {_utc(end)}, over a day from now. Check this machine's clock.",
         )
     if begin == end:
         codes.append("empty_period")
@@ -226,6 +227,12 @@ def _seconds(raw: str | None, codes: list[str]) -> int | None:
         codes.append("odd_date")
         value //= 1000
     return value if 0 < value < _LATEST else None
+
+
+def _utc(seconds: int) -> str:
+    """A time as people read it: `2026-01-01 00:00:00 UTC`; years beyond 9999 as well."""
+    at = time.gmtime(seconds)
+    return f"{at.tm_year:04}-{at.tm_mon:02}-{at.tm_mday:02} {at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02} UTC"
 
 
 def _percent(text: str | None, codes: list[str]) -> int | None:

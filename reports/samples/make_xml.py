@@ -277,10 +277,10 @@ SAMPLES = (
     Sample("iso_times", xml(("1767225600", "2026-01-01T00:00:00Z"), ("1767312000", "2026-01-02 01:00:00+01:00")), "Times in ISO 8601.", one("odd_date", META_AT)),
     Sample("several_days", xml(("1767312000", "1767830400")), "A period of a week stays one report.", report={"end": "2026-01-08T00:00:00Z"}, period=(BEGIN, 1767830400)),
     Sample("empty_period", xml(("1767312000", "1767225600")), "A period without length becomes one second.", one("empty_period", META_AT), {"end": "2026-01-01T00:00:01Z"}, period=(BEGIN, BEGIN + 1)),
-    Sample("end_before_begin", xml(("1767312000", "1767139200")), "A period that ends before it begins.", refused=(NO_RANGE, "The report's period ends (1767139200) before it begins (1767225600).")),
+    Sample("end_before_begin", xml(("1767312000", "1767139200")), "A period that ends before it begins.", refused=(NO_RANGE, "The report's period ends (2025-12-31 00:00:00 UTC) before it begins (2026-01-01 00:00:00 UTC).")),
     Sample("no_range", xml((RANGE, "")), "No period.", refused=(NO_RANGE, "The begin of the report's period cannot be read: ''.")),
     Sample("unreadable_range", xml(("<end>1767312000<", "<end>tomorrow<")), "A time that is none.", refused=(NO_RANGE, "The end of the report's period cannot be read: 'tomorrow'.")),
-    Sample("future", xml(("1767225600", "1893456000"), ("1767312000", "1893542400")), "A period in 2030.", refused=("future_report", "The report's period ends at 1893542400, over a day from now. Check this machine's clock.")),
+    Sample("future", xml(("1767225600", "1893456000"), ("1767312000", "1893542400")), "A period in 2030.", refused=("future_report", "The report's period ends at 2030-01-02 00:00:00 UTC, over a day from now. Check this machine's clock.")),
     # other formats
     Sample("other_root", b"<html><body>not here</body></html>", "XML that is no report.", refused=("not_a_report", "This is no DMARC, failure or TLS report.")),
 )  # fmt: skip
