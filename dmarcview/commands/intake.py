@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 BATCH_RECORDS = 200_000  # records, inputs and bytes in memory before they are stored in one transaction
 BATCH_INPUTS = 2_000
 BATCH_BYTES = 64_000_000
-# With more sources than this, who they are is found out at the first question, or by an ingest that runs.
-CLASSIFIED_AT_ONCE = 5_000
+# So many sources are classified in under two seconds, which an import can spend so that the first question need not.
+# With more, who they are is found out at that question, or by an ingest that runs.
+CLASSIFIED_AT_ONCE = 250_000
 SHOWN = 20  # refusals listed for a person; --json has all
 
 
