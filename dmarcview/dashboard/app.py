@@ -63,7 +63,7 @@ def create_app(
     papers = Papers(frames, limits=settings.get("limits"))
     callbacks.register(app, callbacks.Desk(frames, papers, prefix, watched, settings.get("address") or address))
     routes.register(app.server, papers, prefix)
-    guard.install(app.server, (*hosts, *settings.get("hosts", ())), app.csp_hashes())
+    guard.install(app.server, (*hosts, *settings.get("hosts", ())), app.csp_hashes(), prefix, app.callback_map)
     return app
 
 

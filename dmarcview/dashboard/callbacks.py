@@ -9,10 +9,10 @@ from typing import Any
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, no_update
 from dash.exceptions import PreventUpdate
 
-from dmarcview.dashboard import figures, parts, shell, text, url, verdict
+from dmarcview.dashboard import figures, given, parts, shell, text, url, verdict
 from dmarcview.dashboard.frames import Frames
 from dmarcview.dashboard.pages import intake, overview, report, reports, sources
-from dmarcview.dashboard.papers import Papers
+from dmarcview.dashboard.papers import MOST_KEY, Papers
 from dmarcview.dashboard.plain import plain
 from dmarcview_reports.vocab import REFUSALS
 
@@ -72,25 +72,28 @@ def _frame(app: Dash, desk: Desk) -> None:
         *(Input(f"filter-{n}", "value") for n in names),
         Input("filters-clear", "n_clicks"),
     )
-    def filters(search: str | None, *values: Any) -> tuple[Any, ...]:
+    def filters(search: Any, *values: Any) -> tuple[Any, ...]:
         view, last = url.parse(search), frames.last_complete()
         changed = str(ctx.triggered_id or "")
         new = view
         if changed == "filters-clear":
             new = url.View(unit=view.unit)
         elif changed.startswith("filter-"):
-            if changed == "filter-dates" and not (isinstance(values[2], list) and all(values[2])):
+            domain, period, dates, cls, result = values[:5]
+            words = [given.word(value) for value in (domain, period, cls, result)]
+            picked = (*words[:2], given.two_days(dates), *words[2:])
+            if changed == "filter-dates" and picked[2] is None:
                 raise PreventUpdate  # only the first of two days is picked yet
-            if shell.controls(view, last) == tuple(values[:5]):
+            if shell.controls(view, last) == picked:
                 raise PreventUpdate
-            new = shell.chosen(view, changed, tuple(values[:5]))
+            new = shell.chosen(view, changed, picked)
         written = url.write(replace(new, source=view.source if new == view else None))
         links = [url.href(desk.prefix, path, replace(new, source=None)) for _, path, _ in shell.PAGES]
         same = new == view
         return (no_update if same else written, *shell.controls(new, last), *links)
 
     @app.callback(Output("filter-domain", "data"), Input("version", "data"), Input("url", "search"))
-    def domains(_: Any, search: str | None) -> list[dict[str, str]]:
+    def domains(_: Any, search: Any) -> list[dict[str, str]]:
         return shell.domain_options(frames.domain_names(), url.parse(search).domain)
 
     @app.callback(
@@ -101,8 +104,8 @@ def _frame(app: Dash, desk: Desk) -> None:
         State("url", "search"),
         State("page", "data-path"),
     )
-    def page(pathname: str | None, _: Any, search: str | None, drawn: str | None) -> tuple[Any, str]:
-        path = "/" + (pathname or "/").removeprefix(desk.prefix).strip("/")
+    def page(pathname: Any, _: Any, search: Any, drawn: Any) -> tuple[Any, str]:
+        path = "/" + given.word(pathname).removeprefix(desk.prefix).strip("/")
         if ctx.triggered_id == "again" and drawn == path:
             raise PreventUpdate  # its pieces ask for themselves
         return _page(desk, path, url.parse(search)), path
@@ -110,7 +113,7 @@ def _frame(app: Dash, desk: Desk) -> None:
 
 def _page(desk: Desk, path: str, view: url.View) -> Any:
     if path.startswith("/reports/"):
-        return report.layout(path.removeprefix("/reports/"), url.href(desk.prefix, "/reports", view))
+        return report.layout(path.removeprefix("/reports/")[:MOST_KEY], url.href(desk.prefix, "/reports", view))
     pages = {"/": overview, "/sources": sources, "/reports": reports, "/intake": intake}
     found = pages.get(path)
     return found.layout() if found else [parts.heading("Page not found"), parts.clear_filters(desk.prefix)]
@@ -134,7 +137,7 @@ def _overview(app: Dash, desk: Desk) -> None:
         Input("url", "search"),
         Input("version", "data"),
     )
-    def pieces(search: str | None, _: Any) -> tuple[Any, ...]:
+    def pieces(search: Any, _: Any) -> tuple[Any, ...]:
         view = url.parse(search)
         days, arrivals = frames.freshness(view)
         strip = plain(overview.freshness(days, arrivals))
@@ -167,14 +170,19 @@ def _overview(app: Dash, desk: Desk) -> None:
         Input("outcome-button", "n_clicks"),
         State("unit", "value"),
     )
-    def outcome(search: str | None, _: Any, scheme: str | None, clicks: int, shown: str) -> tuple[Any, ...]:
+    def outcome(search: Any, _: Any, scheme: Any, clicks: Any, shown: Any) -> tuple[Any, ...]:
         view = url.parse(search)
         daily = frames.daily_shown(view)
         table = _twin(clicks, overview.outcome_table, daily)
         if ctx.triggered_id == "outcome-button":
             return no_update, no_update, no_update, *table
         unit = no_update if shown == view.unit else view.unit
-        return figures.outcomes(daily, view.unit, scheme), plain(overview.outcome_legend(daily)), unit, *table
+        return (
+            figures.outcomes(daily, view.unit, given.word(scheme)),
+            plain(overview.outcome_legend(daily)),
+            unit,
+            *table,
+        )
 
     @app.callback(
         Output("url", "search", allow_duplicate=True),
@@ -182,7 +190,7 @@ def _overview(app: Dash, desk: Desk) -> None:
         State("url", "search"),
         prevent_initial_call=True,
     )
-    def unit(value: str, search: str | None) -> Any:
+    def unit(value: Any, search: Any) -> Any:
         view = url.parse(search)
         return no_update if value not in url.UNITS or value == view.unit else url.write(replace(view, unit=value))
 
@@ -195,15 +203,15 @@ def _overview(app: Dash, desk: Desk) -> None:
         Input("scheme", "data"),
         Input("rate-button", "n_clicks"),
     )
-    def rate(search: str | None, _: Any, scheme: str | None, clicks: int) -> tuple[Any, ...]:
+    def rate(search: Any, _: Any, scheme: Any, clicks: Any) -> tuple[Any, ...]:
         daily = frames.own_daily(url.parse(search))
         table = _twin(clicks, overview.rate_table, daily)
-        return (no_update if ctx.triggered_id == "rate-button" else figures.rates(daily, scheme)), *table
+        return (no_update if ctx.triggered_id == "rate-button" else figures.rates(daily, given.word(scheme))), *table
 
 
-def _twin(clicks: int | None, draw: Callable[[Any], Any], frame: Any) -> tuple[Any, str]:
+def _twin(clicks: Any, draw: Callable[[Any], Any], frame: Any) -> tuple[Any, str]:
     """(table, words of its button) of a chart: shown after an odd number of clicks."""
-    return (plain(draw(frame)), "Hide the table") if clicks and clicks % 2 else (None, "Show as table")
+    return (plain(draw(frame)), "Hide the table") if given.clicks(clicks) % 2 else (None, "Show as table")
 
 
 def _sources(app: Dash, desk: Desk) -> None:
@@ -220,7 +228,7 @@ def _sources(app: Dash, desk: Desk) -> None:
         Input("url", "search"),
         Input("version", "data"),
     )
-    def grid(search: str | None, _: Any) -> tuple[Any, ...]:
+    def grid(search: Any, _: Any) -> tuple[Any, ...]:
         view = replace(url.parse(search), source=None)
         frame, link = frames.sources(view), sources.address(desk.prefix, view)
         nothing = None
@@ -245,7 +253,7 @@ def _sources(app: Dash, desk: Desk) -> None:
         Input("scheme", "data"),
         Input("source-trend-button", "n_clicks"),
     )
-    def drawer(search: str | None, _: Any, scheme: str | None, clicks: int) -> tuple[Any, ...]:
+    def drawer(search: Any, _: Any, scheme: Any, clicks: Any) -> tuple[Any, ...]:
         view = url.parse(search)
         if view.source is None:
             return False, *([no_update] * 6)
@@ -258,7 +266,7 @@ def _sources(app: Dash, desk: Desk) -> None:
             True,
             f"{name} for {text.show(domain, 60)}",
             plain(sources.evidence(row, found.reporters, found.identities)),
-            figures.trend(found.daily, scheme),
+            figures.trend(found.daily, given.word(scheme)),
             sources.label_buttons(state[0], state[1], found.label),
             *_twin(clicks, sources.trend_table, found.daily),
         )
@@ -269,16 +277,19 @@ def _sources(app: Dash, desk: Desk) -> None:
         State("url", "search"),
         prevent_initial_call=True,
     )
-    def label(clicks: list[int | None], search: str | None) -> Any:
+    def label(clicks: list[Any], search: Any) -> Any:
         view, pressed = url.parse(search), ctx.triggered_id
-        if view.source is None or not isinstance(pressed, dict) or not any(clicks or []):
+        chosen = given.word(pressed.get("class")) if isinstance(pressed, dict) else ""
+        if view.source is None or not any(given.clicks(n) for n in clicks):
             raise PreventUpdate
         domain, ip = view.source
-        if pressed["class"] == "forget":
+        if chosen == "forget":
             frames.forget_label(domain, ip)
             return "Forgotten; the rules decide again."
-        frames.put_label(domain, ip, str(pressed["class"]), AUTHOR)
-        return f"Remembered: {parts.CLASS_NAMES.get(str(pressed['class']), '')}."
+        if chosen not in url.CLASSES:
+            raise PreventUpdate
+        frames.put_label(domain, ip, chosen, AUTHOR)
+        return f"Remembered: {parts.CLASS_NAMES.get(chosen, '')}."
 
 
 def _all() -> Any:
@@ -301,7 +312,7 @@ def _reports(app: Dash, desk: Desk) -> None:
         Input("url", "search"),
         Input("version", "data"),
     )
-    def grid(search: str | None, _: Any) -> tuple[Any, ...]:
+    def grid(search: Any, _: Any) -> tuple[Any, ...]:
         view = replace(url.parse(search), source=None)
         frame = papers.reports(view)
 
@@ -321,7 +332,8 @@ def _reports(app: Dash, desk: Desk) -> None:
         Input("report-key", "data"),
         Input("again", "data"),
     )
-    def body(key: str, _: Any) -> tuple[Any, bool]:
+    def body(asked: Any, _: Any) -> tuple[Any, bool]:
+        key = given.word(asked, MOST_KEY)
         found = papers.report(key)
         if found is None:
             return plain(report.missing(key)), True
@@ -334,10 +346,10 @@ def _reports(app: Dash, desk: Desk) -> None:
         State("report-key", "data"),
         prevent_initial_call=True,
     )
-    def raw(clicks: int, key: str) -> tuple[Any, str]:
-        if clicks % 2 == 0:
+    def raw(clicks: Any, key: Any) -> tuple[Any, str]:
+        if given.clicks(clicks) % 2 == 0:
             return None, "Show raw XML"
-        xml = papers.xml(key)
+        xml = papers.xml(given.word(key, MOST_KEY))
         return plain(report.raw(xml.decode("utf-8", "replace") if xml is not None else None)), "Hide raw XML"
 
 
@@ -353,7 +365,7 @@ def _intake(app: Dash, desk: Desk) -> None:
         Input("version", "data"),
         Input("waiting", "data"),
     )
-    def pieces(search: str | None, _: Any, __: Any) -> tuple[Any, ...]:
+    def pieces(search: Any, _: Any, __: Any) -> tuple[Any, ...]:
         view = url.parse(search)
         counts = papers.intake(view)
         return (

@@ -1,4 +1,4 @@
-"""Stands before every request: whose browser may ask, what a page may load, and static files packed once.
+"""Stands before every request: whose browser may ask and in what shape, what a page may load, files packed once.
 
 There is no login, so a page of some other site must not be able to read or write through the user's browser:
 the Host check stops DNS rebinding, the Origin check stops forged POSTs.
@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import gzip
 import ipaddress
+import posixpath
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from dash.exceptions import DependencyException
+from dash.fingerprint import check_fingerprint
 from flask import Flask, Request, Response, request
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
+
+from dmarcview.dashboard import given
 
 _PACKED_TYPES = (".js", ".css", ".svg", ".json", ".txt")
-_STATIC_PARTS = ("/_dash-component-suites/", "/assets/")
+_STATIC_FOLDERS = ("_dash-component-suites/", "assets/")
+_CALLBACKS = "_dash-update-component"
 _WORTH_PACKING = 1_000  # bytes
 _CACHE_FILES = 300
 _YEAR = "public, max-age=31536000, immutable"
@@ -84,9 +91,19 @@ class Packed:
         return packed
 
 
-def install(server: Flask, hosts: Iterable[str], hashes: Iterable[str]) -> Packed:
-    """Hang the checks, headers and packing on a Flask server; gives the cache of packed files."""
+def install(
+    server: Flask,
+    hosts: Iterable[str],
+    hashes: Iterable[str],
+    prefix: str = "/",
+    known: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Packed:
+    """Hang the checks, headers and packing on a Flask server; gives the cache of packed files.
+
+    `prefix` is where the dashboard is served, with both slashes; `known` are the callbacks it answers.
+    """
     names = frozenset(h.lower().rstrip(".") for h in hosts if h)
+    folders = tuple(prefix + folder for folder in _STATIC_FOLDERS)
     csp = policy(hashes)
     cache = Packed()
 
@@ -95,8 +112,10 @@ def install(server: Flask, hosts: Iterable[str], hashes: Iterable[str]) -> Packe
             return _refuse(421, "This name is not served here. Add it to [dashboard] hosts, or ask by address.")
         if request.method not in _READS and not same_origin(request, names):
             return _refuse(403, "This request came from another site.")
-        if _static(request.path) and _takes_gzip():
-            kept = cache.get(request.path)
+        if request.method == "POST" and request.path == prefix + _CALLBACKS and not given.fits(_body(), known or {}):
+            return _refuse(400, "No page of this version asks this. Load the page again.")
+        if _static(request, folders) and _takes_gzip():
+            kept = cache.get(_name(request.path))
             if kept is not None:
                 return _packed_response(*kept)
         return None
@@ -111,10 +130,10 @@ def install(server: Flask, hosts: Iterable[str], hashes: Iterable[str]) -> Packe
         headers.pop("Server", None)
         if headers.get("Content-Encoding") or response.status_code != 200 or request.method == "HEAD":
             return response
-        if _static(request.path):
+        if _static(request, folders):
             if request.path.endswith(_PACKED_TYPES) and _takes_gzip():
                 response.direct_passthrough = False
-                packed = cache.put(request.path, response.get_data(), response.mimetype or "")
+                packed = cache.put(_name(request.path), response.get_data(), response.mimetype or "")
                 _set_packed(response, packed)
             _keep(response)
         elif response.mimetype in ("application/json", "text/html"):
@@ -125,11 +144,39 @@ def install(server: Flask, hosts: Iterable[str], hashes: Iterable[str]) -> Packe
 
     server.before_request(before)
     server.after_request(after)
+    # Dash raises for a file that no component has, and for source maps that its packages name and do not bring
+    for error in (DependencyException, FileNotFoundError):
+        server.register_error_handler(error, _missing(folders))
     return cache
 
 
-def _static(path: str) -> bool:
-    return any(part in path for part in _STATIC_PARTS)
+def _static(asked: Request, folders: tuple[str, ...]) -> bool:
+    """True when a route of files answers: below the prefix alone, and not the page that takes every other path."""
+    rule = asked.url_rule
+    return rule is not None and rule.rule.startswith(folders) and asked.path.startswith(folders)
+
+
+def _name(path: str) -> str:
+    """One name for each file, however its address spells it: neither dots nor a made-up version fill the cache."""
+    bare: Any = check_fingerprint  # has no types
+    return str(bare(posixpath.normpath(path))[0])
+
+
+def _missing(folders: tuple[str, ...]) -> Callable[[Exception], Response]:
+    def answer(error: Exception) -> Response:
+        if not _static(request, folders):
+            raise error
+        return _refuse(404, "There is no such file.")
+
+    return answer
+
+
+def _body() -> Any:
+    """The JSON of a request; None for what is none."""
+    try:
+        return request.get_json()
+    except (BadRequest, UnsupportedMediaType, RequestEntityTooLarge, RecursionError):  # the last: brackets in brackets
+        return None
 
 
 def _takes_gzip() -> bool:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any, TypeVar
 
 import pandas as pd
 from flask import Flask, Response, jsonify, request
 
 from dmarcview.dashboard import text, url
+from dmarcview.dashboard.faults import WORDS_CAP
 from dmarcview.dashboard.frames import Frames
 from dmarcview.dashboard.papers import Papers, slices
 
 log = logging.getLogger(__name__)
 CSV_SLICE = 500  # rows at a time
+Answer = TypeVar("Answer")
 
 
 def register(server: Flask, papers: Papers, prefix: str) -> None:
@@ -36,7 +39,9 @@ def register(server: Flask, papers: Papers, prefix: str) -> None:
         return _plain("ready\n") if _version(frames) is not None else _plain("the store does not answer\n", 503)
 
     def raw(key: str) -> Response:
-        xml = papers.xml(key) if key.isalnum() else None
+        xml = _answered(lambda: papers.xml(key)) if key.isalnum() else None
+        if isinstance(xml, Response):
+            return xml
         if xml is None:
             return _plain("This report is not in the archive.\n", 404)
         answer = Response(slices(xml), mimetype="application/octet-stream")
@@ -46,11 +51,14 @@ def register(server: Flask, papers: Papers, prefix: str) -> None:
 
     def table(name: str) -> Response:
         view = url.parse(request.query_string.decode("latin-1"))
-        if name == "sources":
-            return _csv(frames.sources(view, limit=None), name)
-        if name == "reports":
-            return _csv(papers.reports(view, limit=None), name)
-        return _plain("There is no such table.\n", 404)
+        asks: dict[str, Callable[[], pd.DataFrame]] = {
+            "sources": lambda: frames.sources(view, limit=None),
+            "reports": lambda: papers.reports(view, limit=None),
+        }
+        if name not in asks:
+            return _plain("There is no such table.\n", 404)
+        found = _answered(asks[name])
+        return found if isinstance(found, Response) else _csv(found, name)
 
     for rule, view_function, endpoint in (
         ("version", version, "version"),
@@ -81,6 +89,21 @@ def _version(frames: Frames) -> int | None:
         return None
 
 
+def _answered(ask: Callable[[], Answer]) -> Answer | Response:
+    """What the store answers; 503, a sentence and a line in the log when it does not."""
+    import duckdb
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from dmarcview.store import StoreError
+
+    try:
+        return ask()
+    except (StoreError, SQLAlchemyError, duckdb.Error, OSError) as error:
+        log.exception("%s could not be answered", text.show(request.path))
+        said = f": {text.show(str(error), WORDS_CAP)}" if isinstance(error, StoreError) else " just now"
+        return _plain(f"The store does not answer{said}. Nothing was sent; try again later.\n", 503)
+
+
 def _add(server: Flask, rule: str, endpoint: str, function: Any) -> None:
     server.add_url_rule(rule, f"dmarcview-{endpoint}", function)
     # Dash's own catch-all route is older than these: the more specific rule wins in Werkzeug whatever the order
@@ -91,6 +114,8 @@ def _plain(body: str, status: int = 200) -> Response:
 
 
 def _csv(frame: pd.DataFrame, name: str) -> Response:
+    """The table as a download. Its first piece is made at once, so that what fails on it is no answer of 200."""
+
     def lines() -> Iterator[str]:
         out = io.StringIO()
         writer = csv.writer(out)
@@ -102,7 +127,15 @@ def _csv(frame: pd.DataFrame, name: str) -> Response:
             out.seek(0)
             out.truncate()
 
-    answer = Response(lines(), mimetype="text/csv")
+    def told(pieces: Iterator[str]) -> Iterator[str]:
+        try:
+            yield from pieces
+        except Exception:  # the server cuts the connection without the end mark, and the log says why
+            log.exception("the export of %s ended before its last row", name)
+            raise
+
+    pieces = lines()
+    answer = Response(told(chain([next(pieces)], pieces)), mimetype="text/csv")
     answer.headers["Content-Disposition"] = f'attachment; filename="{name}.csv"'
     return answer
 

@@ -18,8 +18,9 @@ CLASSES = {"own": "Own", "third_party": "Third party", "forwarder": "Forwarder",
 RESULTS = {"pass": "DMARC pass", "fail": "DMARC fail"}
 UNITS = ("count", "share")
 _EARLIEST, _LATEST = date(2000, 1, 1), date(2100, 1, 1)
-_DOMAIN = re.compile(r"[^\s\x00-\x1f\x7f]{1,253}")
-_SOURCE = re.compile(r"[^\s~\x00-\x1f\x7f]{1,253}~[0-9a-fA-F:.]{2,45}")
+# a lone surrogate (JSON can carry one) has no UTF-8: neither a link nor the store could take it
+_DOMAIN = re.compile(r"[^\s\x00-\x1f\x7f\ud800-\udfff]{1,253}")
+_SOURCE = re.compile(r"[^\s~\x00-\x1f\x7f\ud800-\udfff]{1,253}~[0-9a-fA-F:.]{2,45}")
 _MAX_QUERY = 2000
 
 
@@ -52,9 +53,10 @@ class View:
         return View(days=self.days, since=self.since, until=self.until, unit=self.unit)
 
 
-def parse(search: str | None) -> View:
-    """The View of a query string, with or without its question mark."""
-    fields = parse_qs((search or "")[:_MAX_QUERY].removeprefix("?"), max_num_fields=50) if search else {}
+def parse(search: object) -> View:
+    """The View of a query string, with or without its question mark; the default View of what is no text."""
+    # no `max_num_fields`: it raises, and the cut bounds the fields too
+    fields = parse_qs(search[:_MAX_QUERY].removeprefix("?")) if isinstance(search, str) else {}
 
     def one(name: str) -> str:
         return fields.get(name, [""])[0]
