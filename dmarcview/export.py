@@ -10,7 +10,7 @@ import csv
 import io
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -23,9 +23,12 @@ from dmarcview.terminal import defused
 from dmarcview_reports.schema import COLUMNS
 
 if TYPE_CHECKING:
+    from dmarcview.parsedmarc import Report
     from dmarcview.store import Store
 
 Row = dict[str, Any]
+_RECORD_LINE = b"\n    "  # where a record stands in an indented report
+AT_ONCE = 1_000  # rows as Python objects, some 5 kB each
 
 
 def write(store: Store, filters: Filters, format: str, out: IO[bytes]) -> None:
@@ -52,7 +55,8 @@ def write_file(store: Store, filters: Filters, format: str, path: str) -> None:
 def rows(store: Store, filters: Filters) -> Iterator[Row]:
     """Every record as one dict in the order of the schema; times are datetimes in UTC."""
     for batch in record_batches(store, filters):
-        yield from batch.to_pylist()
+        for start in range(0, batch.num_rows, AT_ONCE):
+            yield from batch.slice(start, AT_ONCE).to_pylist()
 
 
 def _json_value(value: Any) -> Any:
@@ -79,15 +83,19 @@ def _csv(store: Store, filters: Filters, out: IO[bytes]) -> None:
 
 def _json(store: Store, filters: Filters, out: IO[bytes]) -> None:
     """An array with one row a line."""
-    _array(out, (orjson.dumps({n: _json_value(v) for n, v in row.items()}) for row in rows(store, filters)))
+    _array(out, ([orjson.dumps({n: _json_value(v) for n, v in row.items()})] for row in rows(store, filters)))
+    out.write(b"\n")
 
 
-def _array(out: IO[bytes], items: Iterator[bytes]) -> None:
+def _array(out: IO[bytes], items: Iterable[Iterable[bytes]]) -> None:
+    """A JSON array of items that come in parts."""
     between = b"[\n"
     for item in items:
-        out.write(between + item)
+        out.write(between)
+        for part in item:
+            out.write(part)
         between = b",\n"
-    out.write(b"[]\n" if between == b"[\n" else b"\n]\n")
+    out.write(b"[]" if between == b"[\n" else b"\n]")
 
 
 def _parquet(store: Store, filters: Filters, out: IO[bytes]) -> None:
@@ -118,8 +126,18 @@ def _parsedmarc_csv(store: Store, filters: Filters, out: IO[bytes]) -> None:
 def _parsedmarc_json(store: Store, filters: Filters, out: IO[bytes]) -> None:
     from dmarcview.parsedmarc import reports
 
-    found = reports(rows(store, filters), report_errors(store))
-    _array(out, (orjson.dumps(report, option=orjson.OPT_INDENT_2) for report in found))
+    _array(out, (_report_json(report) for report in reports(rows(store, filters), report_errors(store))))
+    out.write(b"\n")
+
+
+def _report_json(report: Report) -> Iterator[bytes]:
+    """A report as orjson would indent it, record by record; it has at least one."""
+    head, tail = orjson.dumps({**report.head, "records": [0]}, option=orjson.OPT_INDENT_2).rsplit(b"0", 1)
+    between = head
+    for record in report.records:
+        yield between + orjson.dumps(record, option=orjson.OPT_INDENT_2).replace(b"\n", _RECORD_LINE)
+        between = b"," + _RECORD_LINE
+    yield tail
 
 
 class _text:  # noqa: N801 - used as a function

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from dmarcview.organisation import organisational
 
@@ -33,16 +33,24 @@ Row = Mapping[str, Any]
 Tree = dict[str, Any]
 
 
-def reports(rows: Iterable[Row], errors: Mapping[str, list[str]]) -> Iterator[Tree]:
-    """Reports as parsedmarc's JSON has them, from record rows in which each report's rows stand together."""
+class Report(NamedTuple):
+    """A report as parsedmarc's JSON has it: all but its records, and those, which can be read once."""
+
+    head: Tree
+    records: Iterator[Tree]
+
+
+def reports(rows: Iterable[Row], errors: Mapping[str, list[str]]) -> Iterator[Report]:
+    """Reports from record rows in which each report's rows stand together; each is to be read before the next."""
     for key, group in itertools.groupby(rows, key=lambda row: row["report_key"]):
-        records = list(group)
-        yield _report(records[0], records, errors.get(key, []))
+        first = next(group)
+        begin, end = first["begin"].astimezone(UTC), first["end"].astimezone(UTC)
+        long = end - begin > DAY
+        records = (part for row in itertools.chain([first], group) for part in _parts(_record(row), begin, end, long))
+        yield Report(_head(first, begin, end, long, errors.get(key, [])), records)
 
 
-def _report(first: Row, records: list[Row], errors: list[str]) -> Tree:
-    begin, end = first["begin"].astimezone(UTC), first["end"].astimezone(UTC)
-    long = end - begin > DAY
+def _head(first: Row, begin: datetime, end: datetime, long: bool, errors: list[str]) -> Tree:
     return {
         "xml_schema": VERSION.get(first["schema"], "1.0"),
         "xml_namespace": NAMESPACE.get(first["schema"]),
@@ -70,7 +78,6 @@ def _report(first: Row, records: list[Row], errors: list[str]) -> Tree:
             "testing": {None: None, True: "y", False: "n"}[first["testing"]],
             "discovery_method": first["discovery_method"],
         },
-        "records": [part for row in records for part in _parts(_record(row), begin, end, long)],
     }
 
 
@@ -162,17 +169,17 @@ def shares(begin: datetime, end: datetime, count: int) -> list[tuple[datetime, d
     return [(start, stop, part) for (start, stop), part in zip(days, counts, strict=True) if part]
 
 
-def csv_rows(report: Tree) -> Iterator[dict[str, Any]]:
+def csv_rows(report: Report) -> Iterator[dict[str, Any]]:
     """The rows of one report in parsedmarc's CSV; what is missing is empty."""
-    meta, policy = report["report_metadata"], report["policy_published"]
+    meta, policy = report.head["report_metadata"], report.head["policy_published"]
     head = {
-        "xml_schema": report["xml_schema"],
+        "xml_schema": report.head["xml_schema"],
         **{name: meta[name] for name in ("org_name", "org_email", "org_extra_contact_info", "report_id")},
         "normalized_timespan": meta["timespan_requires_normalization"],
         "errors": "|".join(meta["errors"]),
         **policy,
     }
-    for record in report["records"]:
+    for record in report.records:
         source = record["source"]
         reasons = record["policy_evaluated"]["policy_override_reasons"]
         dkim, spf = record["auth_results"]["dkim"], record["auth_results"]["spf"]

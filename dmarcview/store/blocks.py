@@ -8,7 +8,7 @@ hold the rest; `dmarcview.reasons` tells it.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -108,6 +108,20 @@ def read(conn: Connection, domains: Sequence[str] | None = None, changed_after: 
     if domains is not None:
         content = content.filter(pc.is_in(content["domain"], value_set=pa.array(domains, pa.string())))
     return content.filter(pc.greater(content["changed"], changed_after)) if changed_after >= 0 else content
+
+
+def stream(conn: Connection) -> Iterator[tuple[int, Any]]:
+    """All rows, also those that newer blocks replace, as (number of the block, table of at most ROWS rows).
+
+    For readers that must not hold all sources at once: of equal sources, the one of the highest number counts.
+    """
+    import pyarrow as pa
+
+    c = source_blocks.c
+    for number in conn.execute(select(c.id).order_by(c.id)).scalars().all():
+        body = conn.execute(select(c.body).where(c.id == number)).scalar_one()
+        for batch in pa.ipc.open_stream(body):
+            yield number, pa.Table.from_batches([batch])
 
 
 def put(conn: Connection, new: Any) -> Written:

@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from .errors import StoreDamaged
+from .errors import StoreDamaged, StoreError, StoreFull
 from .files import CUBE_END, RECORDS_END
 from .snapshot import Snapshot
 
@@ -36,6 +36,7 @@ SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 }
 MAY_MISS = ("pct", "asn")  # whole numbers that are Int64 also when none is missing
 RELATIONS = {"records": RECORDS_END, "cube": CUBE_END}
+_NO_ROOM = ("no space left", "disk quota", "max_temp_directory_size", "failed to offload", "could not write")
 SESSION = ("set TimeZone = 'UTC'", "set parquet_metadata_cache = true")  # files never change
 
 
@@ -72,8 +73,8 @@ class Engine:
         cursor = self.con.cursor()
         try:
             yield cursor
-        except duckdb.IOException as e:
-            raise StoreDamaged(f"a record file cannot be read: {e}; restore a backup or run dmarcview reindex") from e
+        except duckdb.Error as e:
+            raise _ours(e) from e
         finally:
             cursor.close()
 
@@ -122,6 +123,23 @@ class Engine:
     def close(self) -> None:
         """End the database."""
         self.con.close()
+
+
+def _ours(error: Exception) -> StoreError:
+    """DuckDB's error as one of ours, with one sentence that says what to do."""
+    import duckdb
+
+    said = str(error).splitlines()[0]
+    low = str(error).lower()
+    if any(text in low for text in _NO_ROOM):
+        return StoreFull(f"no room for what a question puts on disk: {said}; free disk space and try again")
+    if isinstance(error, duckdb.OutOfMemoryException | MemoryError):
+        return StoreError(f"this question needs more memory than there is: {said}; ask for fewer days or domains")
+    if isinstance(error, duckdb.IOException | duckdb.InvalidInputException):
+        return StoreDamaged(f"a record file cannot be read: {said}; restore a backup or run dmarcview reindex")
+    return StoreError(
+        f"the engine of questions failed: {said}; run dmarcview check, and report it if that finds nothing"
+    )
 
 
 def release() -> None:
