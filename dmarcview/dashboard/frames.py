@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pandas as pd
 
@@ -25,6 +25,8 @@ KEPT_ANSWERS = 256
 GRID_ROWS = 2_001  # one more than a grid shows, so that it can say that there are more
 OWN = ("own", "third_party")
 _COUNTS = (*(o.key for o in theme.OUTCOMES), "messages", "dmarc_pass", "dkim_aligned", "spf_aligned")
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -65,18 +67,18 @@ class Frames:
         """The current UTC day."""
         return self._today()
 
-    def cached(self, name: str, key: Any, ask: Callable[[], Any]) -> Any:
+    def cached(self, name: str, key: Any, ask: Callable[[], Answer]) -> Answer:
         """The answer to a question, asked once a version and day even when several requests want it at once."""
         whole = (self.version(), self.today(), name, key)
         with self._lock:
             if whole in self._kept:
                 self._kept.move_to_end(whole)
-                return self._kept[whole]
+                return cast("Answer", self._kept[whole])
             gate = self._asking.setdefault(whole, threading.Lock())
         with gate:
             with self._lock:
                 if whole in self._kept:
-                    return self._kept[whole]
+                    return cast("Answer", self._kept[whole])
             try:
                 answer = ask()
                 with self._lock:
@@ -114,7 +116,7 @@ class Frames:
         """All policy domains over all time, most messages first."""
         from dmarcview import query
 
-        return self.cached("domains", None, lambda: query.domains(self.store, self.every()))  # type: ignore[no-any-return]
+        return self.cached("domains", None, lambda: query.domains(self.store, self.every()))
 
     def domain_names(self) -> list[str]:
         """Names for the filter, by alphabet."""
@@ -136,7 +138,7 @@ class Frames:
         since = today - timedelta(days=fresh.STRIP_DAYS + fresh.HISTORY_DAYS)
         asked = replace(self.every(), domains=(view.domain,) if view.domain else None, since=since, until=today)
         ask = lambda: fresh.strip(arrivals(self.store, asked), today)  # noqa: E731
-        return self.cached("freshness", asked, ask)  # type: ignore[no-any-return]
+        return self.cached("freshness", asked, ask)
 
     def last_complete(self) -> date:
         """The day on which default windows end."""
@@ -147,7 +149,7 @@ class Frames:
             days, _ = self.freshness(url.View())
             return fresh.last_complete(days, newest, self.today())
 
-        return self.cached("last", None, ask)  # type: ignore[no-any-return]
+        return self.cached("last", None, ask)
 
     # traffic
 
@@ -198,14 +200,14 @@ class Frames:
             out["complete"] = ~out["day"].isin(still_open) & (out["day"] < pd.Timestamp(self.today()))
             return out
 
-        return self.cached("daily", asked, ask)  # type: ignore[no-any-return]
+        return self.cached("daily", asked, ask)
 
     def sources(self, view: url.View, limit: int | None = GRID_ROWS) -> pd.DataFrame:
         """`query.sources` of a window, most messages first, with `blocked`, `delivered`, `first_seen`, `last_seen`."""
         from dmarcview import query
 
         asked = self.filters(view)
-        return self.cached("sources", (asked, limit), lambda: _named(query.sources(self.store, asked, limit=limit)))  # type: ignore[no-any-return]
+        return self.cached("sources", (asked, limit), lambda: _named(query.sources(self.store, asked, limit=limit)))
 
     def source(self, view: url.View, domain: str, ip: str) -> SourceView:
         """All about one source in the window of a view, whatever class and result the view asks for."""
@@ -225,14 +227,14 @@ class Frames:
             daily = found.daily.set_index("day").reindex(days, fill_value=0).rename_axis("day").reset_index()
             return SourceView(row, daily, _identities(found.identities), found.reporters, self.label(domain, ip))
 
-        return self.cached("source", (asked, ip), ask)  # type: ignore[no-any-return]
+        return self.cached("source", (asked, ip), ask)
 
     def domains(self, view: url.View) -> pd.DataFrame:
         """`query.domains` of the complete days of a window."""
         from dmarcview import query
 
         asked = self.filters(view)
-        return self.cached("by-domain", asked, lambda: query.domains(self.store, asked))  # type: ignore[no-any-return]
+        return self.cached("by-domain", asked, lambda: query.domains(self.store, asked))
 
     def policies(self) -> dict[str, str]:
         """Domain -> `p` of the newest report that states one."""
@@ -243,7 +245,7 @@ class Frames:
             stated = found[found["p"].notna()].drop_duplicates("domain")
             return {str(d): str(p) for d, p in zip(stated["domain"], stated["p"], strict=True)}
 
-        return self.cached("policies", None, ask)  # type: ignore[no-any-return]
+        return self.cached("policies", None, ask)
 
     # labels
 

@@ -50,7 +50,7 @@ class Papers:
                 ["received", "end", "report_key"], ascending=[False, False, True], ignore_index=True
             )
 
-        return self.frames.cached("reports", (asked, limit), ask)  # type: ignore[no-any-return]
+        return self.frames.cached("reports", (asked, limit), ask)
 
     def standing(self, auth: str) -> str:
         """Whether a report with this verdict on its mail counts: a key of `pages.reports.STANDINGS`."""
@@ -130,7 +130,7 @@ class Papers:
         def ask() -> pd.DataFrame:
             return query.refused(self.store, limit=REFUSED_ROWS, since=since, until=until)
 
-        return self.frames.cached("refused", (since, until), ask)  # type: ignore[no-any-return]
+        return self.frames.cached("refused", (since, until), ask)
 
     def backlog(self) -> int:
         """Batches of acknowledged mail that nobody has read yet."""
