@@ -71,7 +71,9 @@ def _type(hint: Any) -> str:
     if outer is tuple:
         inner = typing.get_args(hint)[0]
         return "tables" if dataclasses.is_dataclass(inner) else f"list of {_TYPES[inner]}"
-    return _TYPES.get(hint, "table of days by domain" if outer is not None else str(hint))
+    if outer is not None:
+        return "table of days by domain" if typing.get_args(hint)[1] is int else "table of lists of text by domain"
+    return _TYPES.get(hint, str(hint))
 
 
 def commands_page() -> str:

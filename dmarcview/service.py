@@ -80,6 +80,7 @@ def ingest_settings(config: Config) -> IngestSettings:
         judge_workers=config.trust.workers,
         judge_wait=min(JUDGE_WAIT, config.trust.seconds),
         poll_seconds=config.ingest.poll_seconds,
+        also_speaks_for=config.trust.also_speaks_for,
     )
 
 

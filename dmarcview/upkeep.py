@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from dmarcview import config as configuration
-from dmarcview.config import Config
+from dmarcview.config import Config, Trust
 from dmarcview.store import Retention, Store, StoreError
 
 if TYPE_CHECKING:
@@ -54,9 +54,12 @@ def classify(store: Store, config: Config, now: int, *, everything: bool = False
 class Late:
     """Mails whose verification DNS failed: verified again, a few times, and stored again when they are believed."""
 
-    def __init__(self, store: Store, judge: Judge, tries: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: Store, judge: Judge, trust: Trust, clock: Callable[[], float] = time.time) -> None:
+        from dmarcview_reports.trust import with_own
+
         self._store, self._judge, self._clock = store, judge, clock
-        self._waits = RETRY_SECONDS[: max(0, tries - 1)]
+        self._spokesmen = with_own(trust.also_speaks_for)
+        self._waits = RETRY_SECONDS[: max(0, trust.tries - 1)]
         self._waiting: list[tuple[float, int, Taken]] = []
         self._lock = threading.Lock()
 
@@ -89,7 +92,7 @@ class Late:
             self._waiting = [one for one in self._waiting if one[0] > now]
         believed = []
         for _, number, taken in due:
-            verdict = of_reports(self._judge(taken.raw, taken.origin), taken.reading.reports)
+            verdict = of_reports(self._judge(taken.raw, taken.origin), taken.reading.reports, self._spokesmen)
             if verdict.detail.startswith("temperror"):
                 self._put([(taken, number + 1)])
             elif verdict.auth == "pass":
@@ -114,7 +117,7 @@ class Upkeep(threading.Thread):
         self.config = config
         self.clock = clock
         self.store = open_store(config)
-        self.late = Late(self.store, judge, config.trust.tries, clock) if judge else None
+        self.late = Late(self.store, judge, config.trust, clock) if judge else None
         self._ended = threading.Event()
         self._refresher: Refresher | None = None
         self._version = -1

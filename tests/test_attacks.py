@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from dmarcview import query
+from dmarcview.config import Trust
 from dmarcview.store import Store
 from dmarcview.terminal import defused
 from dmarcview.upkeep import Late
@@ -260,7 +261,7 @@ def test_mails_whose_dns_fails_for_hours_do_not_pile_up_in_memory(tmp_path: Path
 
     found = reading.read(HEAD + XML, "a", Limits(), int(time.time()))
     with Store.open(tmp_path / "d") as store:
-        late = Late(store, judge, 4, lambda: now[0])
+        late = Late(store, judge, Trust(tries=4), lambda: now[0])
         origin = Origin("a", 0, "smtp")
         large = [Taken(origin, HEAD + XML + b" " * 20_000_000 + b"%d" % n, found) for n in range(8)]
         for one in large:

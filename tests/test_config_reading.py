@@ -128,6 +128,9 @@ def test_a_wrong_name_or_value_in_the_environment_is_a_fault_too() -> None:
         ("[limits]\nrecords = 0", "limits.records"),
         ("[data]\nretention_days = -1", "data.retention_days"),
         ('[data]\ndomain_retention_days = {"bad domain" = 3}', "data.domain_retention_days"),
+        ('[trust]\nalso_speaks_for = {"co.uk" = ["example.org"]}', "trust.also_speaks_for.co.uk"),
+        ('[trust]\nalso_speaks_for = {"example.net" = "example.org"}', "trust.also_speaks_for"),
+        ('[trust]\nalso_speaks_for = {"example.net" = [7]}', "trust.also_speaks_for"),
     ],
 )
 def test_a_value_that_cannot_work_is_refused(text: str, key: str) -> None:
@@ -162,6 +165,8 @@ def test_what_show_prints_reads_back_to_the_same_settings() -> None:
 [data]
 dir = "/srv/a\\"b"
 domain_retention_days = {"example.org" = 30}
+[trust.also_speaks_for]
+"reports.example.net" = ["example.com", "Example \\"Inc.\\""]
 [receive]
 rua = ["dmarc@example.org"]
 [[receive.listeners]]

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from dmarcview import query
+from dmarcview.config import Trust
 from dmarcview.store import Store, StoreFull
 from dmarcview_reports import reading
 from dmarcview_reports.ingest import Ingest, IngestSettings, Judge, Marks
@@ -22,7 +23,8 @@ from dmarcview_reports.settings import Limits
 from dmarcview_reports.spool import Spool
 
 XML = (Path(__file__).parent / "parsedmarc" / "year_end.xml").read_bytes()
-PASS = Verdict("pass", "dkim=pass", "receiver.example.net")
+REPORTER = "receiver.example.net"
+PASS = Verdict("pass", "dkim=pass", REPORTER)
 
 
 def mail(number: int) -> bytes:
@@ -49,7 +51,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield made
 
 
-def ingest(spool: Spool, store: Store, judge: Judge | None = None, **settings: float) -> Ingest:
+def ingest(spool: Spool, store: Store, judge: Judge | None = None, **settings: object) -> Ingest:
     changed = IngestSettings(**{"judge_wait": 2.0, **settings})  # type: ignore[arg-type]
     return Ingest(spool, store, spool.path / "marks", judge=judge, settings=changed)
 
@@ -88,11 +90,20 @@ def test_a_stranger_with_a_valid_domain_cannot_report_for_another(tmp_path: Path
     from dmarcview.upkeep import Late
 
     now = [0.0]
-    again = Late(store, lambda _raw, _origin: stranger, 4, lambda: now[0])
+    again = Late(store, lambda _raw, _origin: stranger, Trust(tries=4), lambda: now[0])
     again.add([Taken(Origin("a", 0, "smtp"), mail(2), reading.read(mail(2), "a", Limits(), int(time.time())))])
     now[0] += 61
     assert again.step() == 0
     assert messages(store) == 0
+
+
+def test_who_speaks_for_whom_can_be_set(tmp_path: Path, store: Store) -> None:
+    spokesman = Verdict("pass", "dkim=pass", "spokesman.example")
+    spool = fill(tmp_path / "s", [mail(1)])
+    worker = ingest(spool, store, lambda _raw, _origin: spokesman, also_speaks_for={"spokesman.example": (REPORTER,)})
+    worker.step()
+    worker.close()
+    assert messages(store) == 16
 
 
 def test_slow_dns_holds_nothing_up_and_the_verdict_is_made_up_for(tmp_path: Path, store: Store) -> None:
@@ -114,7 +125,7 @@ def test_slow_dns_holds_nothing_up_and_the_verdict_is_made_up_for(tmp_path: Path
     from dmarcview.upkeep import Late
 
     now = [1_000.0]
-    again = Late(store, lambda _raw, _origin: PASS, 4, lambda: now[0])
+    again = Late(store, lambda _raw, _origin: PASS, Trust(tries=4), lambda: now[0])
     again.add(late)
     assert again.step() == 0
     now[0] += 61
@@ -136,7 +147,7 @@ def test_a_verification_that_dns_fails_is_tried_a_few_times_only(store: Store) -
 
     from dmarcview_reports.model import Reading
 
-    late = Late(store, judge, 3, lambda: now[0])
+    late = Late(store, judge, Trust(tries=3), lambda: now[0])
     late.add([Taken(Origin("a", 0), b"x", Reading("a"))])
     for _ in range(6):
         now[0] += max(RETRY_SECONDS) + 1

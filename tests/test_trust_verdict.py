@@ -385,6 +385,29 @@ def test_who_speaks_for_whom(author: str, submitter: str, believed: bool) -> Non
     assert trust.speaks_for(author, submitter) is believed
 
 
+@pytest.mark.parametrize(
+    ("author", "submitter", "believed"),
+    [
+        ("reports.example.net", "example.com", True),
+        ("eu.reports.example.net", "mail.example.com", True),
+        ("xreports.example.net", "example.com", False),
+        ("example.net", "example.com", False),
+        ("reports.example.net", "example inc.", True),
+        ("reports.example.net", "example inc", False),
+        ("reports.example.net", "unknown", False),  # a report that names nobody
+        ("reports.example.net", "example.org", False),
+        ("dmarc.yahoo.com", "yahooinc.com", True),
+        ("dmarc.yahoo.com", "aol.example", True),
+    ],
+)
+def test_the_operator_may_name_more_who_speak_for_others(author: str, submitter: str, believed: bool) -> None:
+    own = {
+        "reports.example.net": ("Example.com", "Example  Inc.", "Unknown"),
+        "dmarc.yahoo.com": ("aol.example",),
+    }
+    assert trust.speaks_for(author, submitter, trust.with_own(own)) is believed
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=300))
 def test_no_submitter_makes_it_raise_or_breaks_the_line(submitter: str) -> None:

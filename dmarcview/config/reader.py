@@ -121,7 +121,8 @@ class _Reader:
         if outer is not None and issubclass(outer, Mapping):
             if not isinstance(value, dict):
                 raise Bad(f"must be a table, not {_kind(value)}")
-            found = {domain(key): _scalar(int, item, bounds) for key, item in value.items()}
+            inner = typing.get_args(hint)[1]
+            found = {domain(key): self.value(inner, item, (*place, key), bounds) for key, item in value.items()}
             return types.MappingProxyType(found)
         if isinstance(hint, types.UnionType):
             hint = next(arm for arm in typing.get_args(hint) if arm is not type(None))
@@ -302,6 +303,11 @@ def _together(config: Config, lines: dict[Place, int]) -> list[Fault]:
     for n, listener in enumerate(receive.listeners):
         if listener.mode != "plain" and not receive.certificate:
             fault(("receive", "listeners", n, "mode"), f"{listener.mode!r} needs `certificate` and `key` in [receive]")
+    for name in config.trust.also_speaks_for:
+        from dmarcview_reports.organisation import is_suffix
+
+        if is_suffix(name):
+            fault(("trust", "also_speaks_for", name), "is a public suffix, below which anybody may have a name")
     if len(receive.subaddress) > 1:
         fault(("receive", "subaddress"), "must be one character, such as +")
     if not config.dashboard.prefix.startswith("/"):

@@ -106,6 +106,12 @@ class Trust:
     seconds: float = _f(20.0, "Longest time for one verification.", low=1, high=300)
     workers: int = _f(8, "Verifications at the same time.", low=1, high=64)
     tries: int = _f(4, "Verifications of one mail while DNS fails for the moment.", low=1, high=20)
+    also_speaks_for: Mapping[str, tuple[str, ...]] = _m(
+        "Domains that mail reports for organisations other than their own, added to a built-in table: the From domain "
+        "(names below it count too), and the domains or organisation names that its reports may state. "
+        'Such as `{"reports.example.net" = ["example.com", "Example Inc."]}`. Name only domains in which no stranger '
+        "can send."
+    )
 
 
 @dataclass(frozen=True, slots=True)

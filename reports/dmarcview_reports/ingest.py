@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -71,6 +71,7 @@ class IngestSettings:
     judge_wait: float = 2.0  # a mail becomes visible after this time at most, judged or not
     poll_seconds: float = 0.25
     retry_seconds: float = 5.0  # after the sink or the disk failed
+    also_speaks_for: trust.Spokesmen = field(default_factory=dict)  # added to the built-in table
 
 
 class _Read(NamedTuple):
@@ -118,6 +119,7 @@ class Ingest:
         self.counts = Counts()
         self._marks = Marks(marks)
         self._pool: ThreadPoolExecutor | None = None
+        self._spokesmen = trust.with_own(self.settings.also_speaks_for)
 
     def step(self) -> int:
         """Take every batch that waits; returns the number of mails stored. Raises what the sink raises.
@@ -192,8 +194,9 @@ class Ingest:
         """Store what was read and take it off the list; a verdict that is not there by then is made up for later."""
         wait_for([one.verdict for one in piece if one.verdict is not None], timeout=max(0.0, until - time.monotonic()))
         taken = [
-            Taken(one.origin, one.raw, one.reading, trust.of_reports(_verdict(one.verdict), one.reading.reports))
+            Taken(one.origin, one.raw, one.reading, trust.of_reports(verdict, one.reading.reports, self._spokesmen))
             for one in piece
+            for verdict in [_verdict(one.verdict)]
         ]
         piece.clear()
         self._count(taken, self._append(taken))

@@ -1,4 +1,4 @@
-"""The organisational domain of a name, by the public suffix list that publicsuffixlist carries."""
+"""Which organisation a name stands for: by the public suffix list of publicsuffixlist, or by its own words."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from publicsuffixlist import PublicSuffixList
 
 REMEMBERED = 65_536  # names whose answer is kept
+UNKNOWN = "unknown"  # submitter of a report that names nobody
 
 
 @cache
@@ -29,3 +30,13 @@ def organisational(domain: str) -> str:
 def aligned(one: str, other: str) -> bool:
     """Do both names belong to one organisation: relaxed alignment (RFC 7489 section 3.1)?"""
     return organisational(one) == organisational(other)
+
+
+def is_suffix(domain: str) -> bool:
+    """May anybody register a name below this one, as below `com` or `co.uk`?"""
+    return _suffixes().privatesuffix(domain) is None
+
+
+def by_name(org_name: str | None) -> str:
+    """The submitter of a report without any e-mail domain: its organisation's name, lower case, `unknown` for none."""
+    return " ".join((org_name or "").lower().split())[:255] or UNKNOWN

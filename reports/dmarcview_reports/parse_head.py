@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from . import vocab
 from .errors import Refused
+from .organisation import by_name
 from .parse_reader import (
     BEGIN,
     DATE_RANGE,
@@ -114,7 +115,7 @@ def describe(raw: Rest, normal: Normaliser, content_hash: str, mail_domain: str 
     version = normal.text(raw.version, codes)
     newer = metadata[GENERATOR] is not None or any(said[slot] is not None for slot in (P_NP, P_TESTING, P_DISCOVERY))
     return Head(
-        own_domain or mail_domain or _named(org_name),
+        own_domain or mail_domain or by_name(org_name),
         org_name,
         org_email,
         report_id,
@@ -251,9 +252,3 @@ def _schema(namespace: str, version: str | None, newer_fields: bool) -> str:
     if newer_fields or (version or "").startswith("2"):
         return "rfc9990"
     return "draft" if version is None else "rfc7489"
-
-
-def _named(org_name: str | None) -> str:
-    """A submitter for a reporter without any e-mail domain: its name."""
-    name = " ".join((org_name or "").lower().split())[:255]
-    return name or "unknown"

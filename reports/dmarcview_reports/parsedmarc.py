@@ -18,6 +18,7 @@ from . import vocab
 from .errors import Refused
 from .jsontree import checked, objects
 from .model import Caution, Records, Refusal, Report, Shape
+from .organisation import by_name
 from .parse_head import address_domain
 from .parse_record import Codes, Normaliser, count, source_ip
 from .parse_rows import check_total
@@ -64,7 +65,7 @@ def _report(said: Json, normal: Normaliser) -> Report:
     for code in codes:
         counts[code] = counts.get(code, 0) + 1
     return Report(
-        submitter=address_domain(email) or " ".join((name or "unknown").lower().split())[:255],
+        submitter=address_domain(email) or by_name(name),
         org_name=name,
         org_email=email,
         report_id=normal.text(_text(metadata, "report_id"), codes) or content_hash,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -14,19 +14,21 @@ import spf
 from . import treewalk
 from .mail import field, header_of
 from .model import Origin, Report, Verdict
-from .organisation import aligned
+from .organisation import UNKNOWN, aligned, by_name
 from .trust_dkim import Signature, signatures
 from .trust_dns import LOOKUPS, SECONDS, DnsFailure, Metered, Resolver
 
 FROM_BYTES = 4096  # longest From that is judged
 SHOWN = 100  # characters of a claimed reporter in a detail
 
-# Reporters that mail from one organisation and name another one in the report, both their own: the From domain (or one
-# above it) that only their machines use, and the organisation that it speaks for.
-ALSO_SPEAKS_FOR: Mapping[str, str] = MappingProxyType(
+Spokesmen = Mapping[str, Sequence[str]]  # From domain (or one above it): what it may speak for beside itself
+
+# Reporters that mail from one organisation and name another one in the report, both their own: the From domain that
+# only their machines use, and the organisations that it speaks for, by domain or by name.
+ALSO_SPEAKS_FOR: Spokesmen = MappingProxyType(
     {
-        "dmarc.yahoo.com": "yahooinc.com",  # not yahoo.com: every user there may write from that
-        "mimecastreport.com": "mimecast.org",
+        "dmarc.yahoo.com": ("yahooinc.com",),  # not yahoo.com: every user there may write from that
+        "mimecastreport.com": ("mimecast.org",),
     }
 )
 
@@ -105,7 +107,14 @@ def _judge(author: str, sender: SpfResult, signed: list[Signature], dns: Resolve
     return Verdict("fail", f"{told} dmarc=fail (p={policy})")
 
 
-def of_reports(verdict: Verdict, reports: Iterable[Report]) -> Verdict:
+def with_own(own: Spokesmen) -> Spokesmen:
+    """The built-in table and what the operator adds to it."""
+    return MappingProxyType(
+        {at: (*ALSO_SPEAKS_FOR.get(at, ()), *own.get(at, ())) for at in {**ALSO_SPEAKS_FOR, **own}},
+    )
+
+
+def of_reports(verdict: Verdict, reports: Iterable[Report], also: Spokesmen = ALSO_SPEAKS_FOR) -> Verdict:
     """The verdict on a mail with these reports in it: a mail that passed proves its author domain and nothing more.
 
     It stays pass only when every report comes from the author's own organisation (`submitter`); one that does not
@@ -114,20 +123,26 @@ def of_reports(verdict: Verdict, reports: Iterable[Report]) -> Verdict:
     if verdict.auth != "pass":
         return verdict
     for report in reports:
-        if not speaks_for(verdict.author, report.submitter):
+        if not speaks_for(verdict.author, report.submitter, also):
             claimed = "".join(c if c.isprintable() else "?" for c in report.submitter[:SHOWN])
             really = f"the mail is really from {verdict.author or 'an unknown domain'}"
             return Verdict("fail", f"{really}, but its report says it is from {claimed}; {verdict.detail}")
     return verdict
 
 
-def speaks_for(author: str, submitter: str) -> bool:
-    """May a mail that is proven to be from `author` bring reports of `submitter`?"""
-    claimed = as_name(submitter)
-    if not author or not claimed:
+def speaks_for(author: str, submitter: str, also: Spokesmen = ALSO_SPEAKS_FOR) -> bool:
+    """May a mail that is proven to be from `author` bring reports of `submitter`?
+
+    A submitter is a domain, or the organisation's name where its report has no address; `also` may hold either.
+    """
+    if not author or not submitter:
         return False
-    names = [author] + [own for at, own in ALSO_SPEAKS_FOR.items() if author == at or author.endswith(f".{at}")]
-    return any(aligned(name, claimed) for name in names)
+    claimed = as_name(submitter)
+    if claimed and aligned(author, claimed):
+        return True
+    others = [name for at, names in also.items() if author == at or author.endswith(f".{at}") for name in names]
+    domains = [domain for name in others if claimed and (domain := as_name(name))]
+    return any(aligned(domain, claimed) for domain in domains) or submitter in {by_name(n) for n in others} - {UNKNOWN}
 
 
 def _told(sender: SpfResult, signed: list[Signature], near: list[str] | tuple[str, ...], author: str) -> str:
