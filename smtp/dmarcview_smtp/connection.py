@@ -329,7 +329,8 @@ class Connection(SMTP):
             raise Dismissed
         self.transport = transport
         self._inbox.attach(transport)
-        self.client.tls = transport.get_extra_info("ssl_object").version()
+        tls = transport.get_extra_info("ssl_object")
+        self.client.tls, self.client.tls_cipher = tls.version(), tls.cipher()[0]
         self._reset_timeout(settings.idle_seconds)
 
 

@@ -211,6 +211,7 @@ class Door(Connection):
         if refusal := self.site.policy.on_rcpt(self.client, self.mail, recipient):
             return refusal
         self.mail.recipients.append(recipient)
+        self.mail.recipient_parameters.append(parameters)
         return replies.RECIPIENT_OK
 
     # the mail

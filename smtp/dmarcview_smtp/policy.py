@@ -22,6 +22,8 @@ class Client(Session):
         self.protocol = protocol  # smtp or lmtp
         self.helo = ""
         self.tls = ""  # version, such as TLSv1.3
+        self.tls_cipher = ""  # by its OpenSSL name
+        self.user = ""  # who has logged in; "" is nobody
 
 
 @dataclass(slots=True)
@@ -32,6 +34,7 @@ class Transaction:
     sender: Address | None = None
     recipients: list[Address] = field(default_factory=list)
     parameters: dict[str, str | None] = field(default_factory=dict)  # of MAIL
+    recipient_parameters: list[dict[str, str | None]] = field(default_factory=list)  # of RCPT, one for each recipient
 
     @property
     def utf8(self) -> bool:
