@@ -164,7 +164,6 @@ def ingest(config: Config, status: Path, stop: Stop, *, once: bool = False) -> i
         judge=verdict,
         settings=ingest_settings(config),
         limits=config.limits,
-        on_late=upkeep.late.add if upkeep is not None and upkeep.late is not None else None,
     )
     try:
         if upkeep is None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dmarcview import config as configuration
-from dmarcview.config import Config, Trust
-from dmarcview.store import Retention, Store, StoreError
+from dmarcview.config import Config
+from dmarcview.store import Retention, Store, StoreDamaged, StoreError
 
 if TYPE_CHECKING:
     from dmarcview.sources import Refresher
@@ -23,8 +23,9 @@ TICK = 1.0  # seconds between two looks at what is due
 RETRY = 10.0  # seconds after the store failed
 STOP_SECONDS = 15.0  # longest wait for the step under way
 NAMES_SECONDS = 60.0  # between two rounds of reverse names
-LATE_BYTES = 64_000_000  # mails that wait for another verification, held in memory; more keep the verdict they have
-RECORD_BYTES = 500  # of memory, about, for one record that was read
+LATE_MAILS = 10_000  # mails in turn for another verification; more wait in the ledger until there is room
+LATE_DAYS = 7  # how old they may be
+SPELL = 5.0  # seconds after which verifications let other upkeep have its turn
 RETRY_SECONDS = (60, 600, 3_600, 14_400)  # a verification that DNS failed is tried again after these
 
 
@@ -52,61 +53,69 @@ def classify(store: Store, config: Config, now: int, *, everything: bool = False
 
 
 class Late:
-    """Mails whose verification DNS failed: verified again, a few times, and stored again when they are believed."""
+    """Mails whose verification DNS failed, as the ledger knows them: verified again, a few times after each start."""
 
-    def __init__(self, store: Store, judge: Judge, trust: Trust, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: Store, judge: Judge, config: Config, clock: Callable[[], float] = time.time) -> None:
         from dmarcview_reports.trust import with_own
 
         self._store, self._judge, self._clock = store, judge, clock
-        self._spokesmen = with_own(trust.also_speaks_for)
-        self._waits = RETRY_SECONDS[: max(0, trust.tries - 1)]
-        self._waiting: list[tuple[float, int, Taken]] = []
-        self._lock = threading.Lock()
-
-    def add(self, taken: Sequence[Taken]) -> None:
-        """Remember these; called by the ingest."""
-        self._put([(one, 0) for one in taken])
-
-    def _put(self, late: list[tuple[Taken, int]]) -> None:
-        now = self._clock()
-        with self._lock:
-            held = sum(_weight(one) for _, _, one in self._waiting)
-            for one, n in late:
-                if n >= len(self._waits):
-                    continue
-                held += _weight(one)
-                if held > LATE_BYTES:
-                    log.warning("too many mails wait for DNS; %s stays unverified", one.origin.name)
-                    break
-                self._waiting.append((now + self._waits[n], n, one))
+        self._limits = config.limits
+        self._spokesmen = with_own(config.trust.also_speaks_for)
+        self._waits = RETRY_SECONDS[: max(0, config.trust.tries - 1)]
+        self._waiting: list[tuple[float, int, int]] = []  # when it is due, how often it was tried here, the input
+        self._seen = 0  # the last input that was looked at
 
     def step(self) -> int:
-        """Verify what is due again; returns how many are believed now."""
-        import dataclasses
+        """Verify what is due again, for SPELL seconds; returns how many are believed now."""
+        began = self._clock()
+        self._look(began)
+        believed = 0
+        for one in sorted(one for one in self._waiting if one[0] <= began):
+            self._waiting.remove(one)
+            try:
+                believed += self._again(*one)
+            except StoreError:
+                self._waiting.append(one)
+                raise
+            if self._clock() - began > SPELL:
+                break
+        return believed
 
+    def _again(self, due: float, number: int, item: int) -> bool:
+        """One more verification; is it believed now?"""
+        taken = self._verified(item)
+        if taken is None:
+            return False
+        if not taken.verdict.waits:
+            self._store.settle([taken])
+        elif number + 1 < len(self._waits):
+            self._waiting.append((due + self._waits[number + 1], number + 1, item))
+        return taken.verdict.auth == "pass"
+
+    def _look(self, now: float) -> None:
+        """Take up the mails that came since the last look; at the first one, also those of the days before."""
+        room = LATE_MAILS - len(self._waiting)
+        if room <= 0 or not self._waits:
+            return
+        found, self._seen = self._store.unsettled(self._seen, int(now) - LATE_DAYS * 86_400, room)
+        self._waiting += [(max(now, one.received + self._waits[0]), 0, one.item) for one in found]
+
+    def _verified(self, item: int) -> Taken | None:
+        """A kept mail with the verdict of today; None when it is not kept any more."""
+        from dmarcview_reports import reading
+        from dmarcview_reports.model import Taken
         from dmarcview_reports.trust import of_reports
 
-        now = self._clock()
-        with self._lock:
-            due = [one for one in self._waiting if one[0] <= now]
-            self._waiting = [one for one in self._waiting if one[0] > now]
-        believed = []
-        for _, number, taken in due:
-            verdict = of_reports(self._judge(taken.raw, taken.origin), taken.reading.reports, self._spokesmen)
-            if verdict.detail.startswith("temperror"):
-                self._put([(taken, number + 1)])
-            elif verdict.auth == "pass":
-                # Another name: the same item under the same name is taken for a batch repeated after a crash.
-                origin = dataclasses.replace(taken.origin, name=f"{taken.origin.name}/verified")
-                believed.append(dataclasses.replace(taken, origin=origin, verdict=verdict))
-        if believed:
-            self._store.append_many(believed)
-        return len(believed)
-
-
-def _weight(taken: Taken) -> int:
-    """About the bytes of memory that a mail and what was read in it take."""
-    return len(taken.raw) + RECORD_BYTES * sum(len(report.records) for report in taken.reading.reports)
+        try:
+            kept = self._store.raw_item(item)
+        except StoreDamaged as error:
+            log.error("input %d stays unverified: %s", item, error)
+            return None
+        if kept is None:
+            return None
+        verdict = self._judge(kept.raw, kept.origin)
+        found = reading.read(kept.raw, kept.origin.name, self._limits, int(self._clock()))
+        return Taken(kept.origin, kept.raw, found, of_reports(verdict, found.reports, self._spokesmen))
 
 
 class Upkeep(threading.Thread):
@@ -117,7 +126,7 @@ class Upkeep(threading.Thread):
         self.config = config
         self.clock = clock
         self.store = open_store(config)
-        self.late = Late(self.store, judge, config.trust, clock) if judge else None
+        self.late = Late(self.store, judge, config, clock) if judge else None
         self._ended = threading.Event()
         self._refresher: Refresher | None = None
         self._version = -1

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from dmarcview import query
-from dmarcview.config import Trust
+from dmarcview.config import Config
 from dmarcview.store import Store
 from dmarcview.terminal import defused
 from dmarcview.upkeep import Late
@@ -251,24 +251,45 @@ def test_no_cell_of_an_export_begins_like_a_formula(cell: str) -> None:
     assert defused("example.org =1") == "example.org =1"
 
 
-def test_mails_whose_dns_fails_for_hours_do_not_pile_up_in_memory(tmp_path: Path) -> None:
-    now = [0.0]
-    judged: list[bytes] = []
+def test_a_copy_from_elsewhere_is_not_judged_by_where_the_first_came_from(tmp_path: Path) -> None:
+    asked: list[str] = []
 
-    def judge(raw: bytes, _origin: Origin) -> Verdict:
-        judged.append(raw)
+    def judge(_raw: bytes, came: Origin) -> Verdict:
+        asked.append(came.client)
+        return Verdict("fail", "dmarc=fail")
+
+    raw, now = HEAD + XML, int(time.time())
+    found = reading.read(raw, "a", Limits(), now)
+    waits = Verdict("none", "temperror: timeout")
+    with Store.open(tmp_path / "d") as store:
+        for name, client in (("a", "192.0.2.1"), ("b", "203.0.113.9")):
+            store.append_many([Taken(Origin(name, now, "smtp", client), raw, found, waits)])
+        Late(store, judge, Config(), lambda: now + 61).step()
+    assert asked == ["192.0.2.1", "203.0.113.9"]
+
+
+def test_mails_whose_dns_fails_for_hours_do_not_pile_up_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[str] = []
+
+    def judge(_raw: bytes, came: Origin) -> Verdict:
+        judged.append(came.name)
         return PASS
 
-    found = reading.read(HEAD + XML, "a", Limits(), int(time.time()))
+    monkeypatch.setattr("dmarcview.upkeep.LATE_MAILS", 3)
+    now = int(time.time())
+    found = reading.read(HEAD + XML, "a", Limits(), now)
+    waits = Verdict("none", "temperror: timeout")
     with Store.open(tmp_path / "d") as store:
-        late = Late(store, judge, Trust(tries=4), lambda: now[0])
-        origin = Origin("a", 0, "smtp")
-        large = [Taken(origin, HEAD + XML + b" " * 20_000_000 + b"%d" % n, found) for n in range(8)]
-        for one in large:
-            late.add([one])
-        now[0] += 61
+        late = Late(store, judge, Config(), lambda: now + 61)
+        taken = [Taken(Origin(f"{n}", now, "smtp"), HEAD + XML + b" " * n, found, waits) for n in range(8)]
+        store.append_many(taken)
+        for _ in range(2):
+            late.step()
+            assert len(judged) % 3 == 0
         late.step()
-    assert judged == [one.raw for one in large[:3]]
+    assert judged == [f"{n}" for n in range(8)]
 
 
 def test_a_record_at_a_public_suffix_makes_no_neighbour_the_owner_of_a_name_below_it() -> None:

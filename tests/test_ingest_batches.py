@@ -9,13 +9,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dmarcview import query
-from dmarcview.config import Trust
+from dmarcview.config import Config, Trust
 from dmarcview.store import Store, StoreFull
+from dmarcview.upkeep import Late
 from dmarcview_reports import reading
 from dmarcview_reports.ingest import Ingest, IngestSettings, Judge, Marks
 from dmarcview_reports.model import Origin, Stored, Taken, Verdict
@@ -25,6 +27,7 @@ from dmarcview_reports.spool import Spool
 XML = (Path(__file__).parent / "parsedmarc" / "year_end.xml").read_bytes()
 REPORTER = "receiver.example.net"
 PASS = Verdict("pass", "dkim=pass", REPORTER)
+WAITS = Verdict("none", "temperror: timeout")
 
 
 def mail(number: int) -> bytes:
@@ -54,6 +57,23 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def ingest(spool: Spool, store: Store, judge: Judge | None = None, **settings: object) -> Ingest:
     changed = IngestSettings(**{"judge_wait": 2.0, **settings})  # type: ignore[arg-type]
     return Ingest(spool, store, spool.path / "marks", judge=judge, settings=changed)
+
+
+def keep(store: Store, name: str, raw: bytes, verdict: Verdict) -> None:
+    """A mail in the store, as ingest leaves it there."""
+    now = int(time.time())
+    store.append_many([Taken(Origin(name, now, "smtp"), raw, reading.read(raw, name, Limits(), now), verdict)])
+
+
+def keep_waiting(store: Store, number: int) -> None:
+    """A mail in the store whose verification DNS did not let us do."""
+    keep(store, f"waits-{number}", mail(number), WAITS)
+
+
+def late(store: Store, judge: Judge, at: float | None = None, tries: int = 4) -> tuple[Late, list[float]]:
+    """What verifies again, and its clock."""
+    now = [time.time() if at is None else at]
+    return Late(store, judge, replace(Config(), trust=Trust(tries=tries)), lambda: now[0]), now
 
 
 def messages(store: Store, *, verified: bool = True) -> int:
@@ -87,11 +107,8 @@ def test_a_stranger_with_a_valid_domain_cannot_report_for_another(tmp_path: Path
     assert (messages(store), messages(store, verified=False)) == (0, 16)
     assert list(query.reports(store, query.Filters(verified=False))["auth"]) == ["fail"]
 
-    from dmarcview.upkeep import Late
-
-    now = [0.0]
-    again = Late(store, lambda _raw, _origin: stranger, Trust(tries=4), lambda: now[0])
-    again.add([Taken(Origin("a", 0, "smtp"), mail(2), reading.read(mail(2), "a", Limits(), int(time.time())))])
+    keep_waiting(store, 2)
+    again, now = late(store, lambda _raw, _origin: stranger)
     now[0] += 61
     assert again.step() == 0
     assert messages(store) == 0
@@ -108,7 +125,6 @@ def test_who_speaks_for_whom_can_be_set(tmp_path: Path, store: Store) -> None:
 
 def test_slow_dns_holds_nothing_up_and_the_verdict_is_made_up_for(tmp_path: Path, store: Store) -> None:
     answers = threading.Event()
-    late: list[Taken] = []
 
     def judge(_raw: bytes, _origin: Origin) -> Verdict:
         answers.wait(30)
@@ -116,17 +132,12 @@ def test_slow_dns_holds_nothing_up_and_the_verdict_is_made_up_for(tmp_path: Path
 
     spool = fill(tmp_path / "s", [mail(n) for n in range(3)])
     worker = ingest(spool, store, judge, judge_wait=0.2)
-    worker.on_late = late.extend
     began = time.monotonic()
     assert worker.step() == 3
     assert time.monotonic() - began < 5
-    assert (messages(store), messages(store, verified=False), len(late)) == (0, 48, 3)
+    assert (messages(store), messages(store, verified=False)) == (0, 48)
 
-    from dmarcview.upkeep import Late
-
-    now = [1_000.0]
-    again = Late(store, lambda _raw, _origin: PASS, Trust(tries=4), lambda: now[0])
-    again.add(late)
+    again, now = late(store, lambda _raw, _origin: PASS)
     assert again.step() == 0
     now[0] += 61
     assert again.step() == 3
@@ -135,23 +146,67 @@ def test_slow_dns_holds_nothing_up_and_the_verdict_is_made_up_for(tmp_path: Path
     worker.close()
 
 
-def test_a_verification_that_dns_fails_is_tried_a_few_times_only(store: Store) -> None:
-    from dmarcview.upkeep import RETRY_SECONDS, Late
+def test_a_mail_that_waits_for_dns_is_verified_after_a_restart(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "d") as store:
+        keep_waiting(store, 1)
+        first, now = late(store, lambda _raw, _origin: WAITS)
+        now[0] += 61
+        assert first.step() == 0
+    with Store.open(tmp_path / "d") as store:
+        again, _ = late(store, lambda _raw, _origin: PASS, now[0])
+        assert again.step() == 1
+        assert messages(store) == 16
+        (only,) = query.reports(store).to_dict("records")
+        assert (only["auth"], only["duplicates"]) == ("pass", 0)
+        head = query.report(store, only["report_key"])
+        assert head is not None
+        assert head.facts["auth_detail"] == "dkim=pass"
+    with Store.open(tmp_path / "d") as store:
+        never, now = late(store, lambda _raw, _origin: pytest.fail("it is settled"), now[0] + 61)
+        assert never.step() == 0
 
-    now = [0.0]
+
+def test_what_was_believed_late_is_believed_after_a_reindex(store: Store) -> None:
+    keep_waiting(store, 1)
+    again, now = late(store, lambda _raw, _origin: PASS)
+    now[0] += 61
+    again.step()
+    store.reindex(lambda raw, name: reading.read(raw, name, Limits(), int(time.time())))
+    assert messages(store) == 16
+
+
+def test_a_mail_believed_late_counts_in_the_place_of_a_forgery_that_came_first(store: Store) -> None:
+    forged = mail(1).replace(b"<count>", b"<count>9", 1)
+    keep(store, "forged", forged, Verdict("fail", "dmarc=fail"))
+    keep_waiting(store, 1)
+    assert sorted(query.reports(store, query.Filters(verified=False), apart=True)["apart"].isna()) == [False, True]
+    again, now = late(store, lambda _raw, _origin: PASS)
+    now[0] += 61
+    assert again.step() == 1
+    assert (messages(store), messages(store, verified=False)) == (16, 16)
+
+
+def test_mails_older_than_a_week_are_left_as_they_are(store: Store) -> None:
+    keep_waiting(store, 1)
+    again, now = late(store, lambda _raw, _origin: pytest.fail("it is old"))
+    now[0] += 8 * 86_400
+    assert again.step() == 0
+
+
+def test_a_verification_that_dns_fails_is_tried_a_few_times_only(store: Store) -> None:
+    from dmarcview.upkeep import RETRY_SECONDS
+
     asked = []
 
     def judge(raw: bytes, _origin: Origin) -> Verdict:
         asked.append(raw)
-        return Verdict("none", "temperror: timeout")
+        return WAITS
 
-    from dmarcview_reports.model import Reading
-
-    late = Late(store, judge, Trust(tries=3), lambda: now[0])
-    late.add([Taken(Origin("a", 0), b"x", Reading("a"))])
+    keep_waiting(store, 1)
+    again, now = late(store, judge, tries=3)
     for _ in range(6):
         now[0] += max(RETRY_SECONDS) + 1
-        late.step()
+        again.step()
     assert len(asked) == 2  # and once before, at its arrival
 
 

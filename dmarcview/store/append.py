@@ -44,12 +44,18 @@ class Appender:
         self.watched = frozenset(d.lower().rstrip(".") for d in watched)
 
     def append_many(
-        self, taken: Sequence[Taken], keep_raw: bool, places: Sequence[Place] | None = None, again: bool = False
+        self,
+        taken: Sequence[Taken],
+        keep_raw: bool,
+        places: Sequence[Place] | None = None,
+        *,
+        again: bool = False,
+        settles: bool = False,
     ) -> list[Stored]:
-        """See `Store.append_many`; `places`: where the raw bytes are already kept; `again`: replay of known inputs."""
+        """See `Store.append_many` and `settle`; `places`: where raw bytes are already kept; `again`: a replay."""
         if not taken:
             return []
-        call = Call(taken, [raw_hash(t.raw) for t in taken], self.watched, again, int(self.clock()))
+        call = Call(taken, [raw_hash(t.raw) for t in taken], self.watched, again, settles, int(self.clock()))
         with self.ledger.read() as conn:
             before = plan(conn, call)
             _, kept = known_items(conn, call.hashes)
@@ -115,6 +121,10 @@ def _insert(conn: Connection, call: Call, final: Plan, written: list[Written], k
         conn.execute(delete(refusals).where(refusals.c.item_id == numbers[i]))
         outcome = {n: getattr(final.stored[i], n) for n in OUTCOME}
         conn.execute(update(items).where(items.c.id == numbers[i]).values(outcome))
+    for i in final.settled:
+        verdict = call.taken[i].verdict
+        values = {"auth": verdict.auth, "auth_detail": clean(verdict.detail)}
+        conn.execute(update(items).where(items.c.id == _item_of(conn, call, i)).values(values))
     if final.fresh:
         _insert_reports(conn, call, final, {id(f) for w in written for f in w.group}, numbers, version)
     for id_, times in final.resent.items():
@@ -153,8 +163,10 @@ def _promote(conn: Connection, final: Plan, version: int) -> None:
     if final.believed or final.ousted:
         bump(conn, "epoch")
     for id_, auth in final.believed.items():
-        apart = conn.execute(select(reports.c.apart).where(reports.c.id == id_)).scalar()
-        values = {"auth": auth, "shelf": shelf_of(auth, apart), "moved": True, "version": version}
+        apart = None
+        if id_ not in final.admitted:
+            apart = conn.execute(select(reports.c.apart).where(reports.c.id == id_)).scalar()
+        values = {"auth": auth, "apart": apart, "shelf": shelf_of(auth, apart), "moved": True, "version": version}
         conn.execute(update(reports).where(reports.c.id == id_).values(values))
     if final.ousted:
         values = {"apart": CONFLICT, "shelf": APART, "moved": True, "version": version}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
@@ -92,9 +92,11 @@ class Plan:
     resent: dict[int, int] = field(default_factory=dict)  # known report id -> times seen again
     believed: dict[int, str] = field(default_factory=dict)  # known report id -> the better verdict
     ousted: list[int] = field(default_factory=list)  # known report ids that a believed report takes the place of
+    admitted: set[int] = field(default_factory=set)  # ids of those believed that were in conflict and count from now on
     stored: list[Stored] = field(default_factory=list)  # one an input
     new_items: list[int] = field(default_factory=list)  # indexes of inputs to record
     again: list[int] = field(default_factory=list)  # indexes of recorded inputs that were read again
+    settled: list[int] = field(default_factory=list)  # indexes of recorded inputs with a new verdict
 
     @property
     def rows(self) -> int:
@@ -115,6 +117,7 @@ class Call:
     hashes: Sequence[str]
     watched: frozenset[str]
     again: bool  # read known inputs anew: replay
+    settles: bool  # known inputs with a new verdict: what they hold is not sent again
     now: int
 
     def key(self, i: int) -> tuple[str, str, str]:
@@ -154,7 +157,7 @@ def plan(conn: Connection, call: Call) -> Plan:
     for i, t in enumerate(call.taken):
         key = call.key(i)
         earlier = items_known.get(key)
-        if earlier is not None and t.origin.channel != "file" and not call.again:
+        if earlier is not None and t.origin.channel != "file" and not (call.again or call.settles):
             out.stored.append(earlier)  # a batch repeated after a crash: it was done before
             continue
         stored = Stored(others=len(t.reading.others), refused=len(t.reading.refusals))
@@ -165,6 +168,9 @@ def plan(conn: Connection, call: Call) -> Plan:
         if earlier is None:
             out.new_items.append(i)
             items_known[key] = stored
+        elif call.settles:
+            out.settled.append(i)
+            stored = earlier
         elif call.again:
             out.again.append(i)
         out.stored.append(stored)
@@ -176,31 +182,44 @@ def _place(out: Plan, fresh: Fresh, known: list[Known], ours: list[Fresh], call:
     content, believed = fresh.report.content_hash, fresh.auth in BELIEVED
     for k in known:
         if k.content_hash == content:
-            out.resent[k.id] = out.resent.get(k.id, 0) + 1
+            if not call.settles:
+                out.resent[k.id] = out.resent.get(k.id, 0) + 1
             if believed and k.auth not in BELIEVED:
+                if k.apart == CONFLICT and _make_way(out, known, ours):
+                    out.admitted.add(k.id)
                 out.believed[k.id] = fresh.auth
             return "duplicate"
     for f in ours:
         if f.report.content_hash == content:
             f.duplicates += 1
             if believed and f.auth not in BELIEVED:
+                if f.apart == CONFLICT and _make_way(out, known, ours):
+                    f.apart = None
                 f.auth = fresh.auth
             return "duplicate"
     if not watched_by(fresh.report.domain, call.watched):
         fresh.apart = UNKNOWN_DOMAIN
-    else:
-        first_known = [k for k in known if k.apart is None and k.id not in out.ousted]
-        first_ours = [f for f in ours if f.apart is None]
-        rivals: list[Any] = [*first_known, *first_ours]
-        if any(r.auth in BELIEVED for r in rivals) or (rivals and not believed):
-            fresh.apart = CONFLICT
-        else:  # what counted so far was never believed; this one is
-            out.ousted.extend(k.id for k in first_known)
-            for f in first_ours:
-                f.apart = CONFLICT
+    elif _counted(out, known, ours) and not (believed and _make_way(out, known, ours)):
+        fresh.apart = CONFLICT
     ours.append(fresh)
     out.fresh.append(fresh)
     return fresh.apart or "counted"
+
+
+def _counted(out: Plan, known: list[Known], ours: list[Fresh]) -> list[str]:
+    """The verdicts on the reports of one identity that count so far."""
+    first = [k for k in known if (k.apart is None or k.id in out.admitted) and k.id not in out.ousted]
+    return [out.believed.get(k.id, k.auth) for k in first] + [f.auth for f in ours if f.apart is None]
+
+
+def _make_way(out: Plan, known: list[Known], ours: list[Fresh]) -> bool:
+    """Let a believed report take the place of what counts so far, unless that is believed, too."""
+    if any(auth in BELIEVED for auth in _counted(out, known, ours)):
+        return False
+    out.ousted += [k.id for k in known if k.apart is None and k.id not in out.ousted]
+    for f in ours:
+        f.apart = f.apart or CONFLICT
+    return True
 
 
 def _count(stored: Stored, end: str, report: Report) -> Stored:

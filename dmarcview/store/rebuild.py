@@ -12,7 +12,7 @@ import itertools
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -21,11 +21,12 @@ from dmarcview_reports import rows as report_rows
 from dmarcview_reports.model import DkimResult, Reading, Records, Shape, SpfResult, Stored, Taken
 from dmarcview_reports.schema import RECORD_COLUMNS
 
+from . import verdicts
 from .archive import Archive, Kept, Place
 from .engine import Window
 from .errors import named
 from .ledger import bump, chunks, counter
-from .plan import APART, CONFLICT, DOUBT, MAIN, UNKNOWN_DOMAIN, shelf_of, watched_by
+from .plan import APART, CONFLICT, DOUBT, MAIN, UNKNOWN_DOMAIN, raw_hash, shelf_of, watched_by
 from .tables import bodies, counters, files, items, others, refusals, reports
 from .upkeep import alone, list_live, unlist
 
@@ -66,8 +67,13 @@ def _batches(frames: Iterator[tuple[Place, Kept]]) -> Iterator[list[tuple[Place,
         yield batch
 
 
-def _append(side: Store, batch: Sequence[tuple[Place, Kept]], read: Read) -> None:
-    taken = [Taken(k.origin, k.raw, read(k.raw, k.origin.name), k.verdict) for _, k in batch]
+def _append(store: Store, side: Store, batch: Sequence[tuple[Place, Kept]], read: Read) -> None:
+    with store.ledger.read() as conn:  # the archive has the first verdict; DNS may have answered since
+        last = verdicts.verdicts(conn, [raw_hash(k.raw) for _, k in batch])
+    taken = []
+    for _, k in batch:
+        verdict = last.get((k.origin.channel, k.origin.name, raw_hash(k.raw)), k.verdict)
+        taken.append(Taken(k.origin, k.raw, read(k.raw, k.origin.name), verdict))
     side._appender.append_many(taken, keep_raw=False, places=[p for p, _ in batch])
 
 
@@ -83,7 +89,7 @@ def reindex(store: Store, read: Read) -> Rebuilt:
         try:
             with Side.open(folder, clock=store.clock, watched=store._appender.watched) as side:
                 for batch in _batches(_frames(store.archive)):
-                    _append(side, batch, read)
+                    _append(store, side, batch, read)
                     if side.flush_due():
                         side.flush()
                 side.flush()
@@ -108,7 +114,7 @@ def _catch_up(store: Store, side: Store, conn: Connection, read: Read) -> None:
     """Inputs that came in while the archive was read."""
     late = [Place(r["segment"], r["start"], r["length"]) for r in _missing(side, conn, kept=True)]
     for batch in _batches((p, store.archive.read(p)) for p in late):
-        _append(side, batch, read)
+        _append(store, side, batch, read)
 
 
 def _carry(store: Store, side: Store, conn: Connection) -> int:
@@ -225,10 +231,8 @@ def replay(store: Store, read: Read, item_ids: Sequence[int] | None = None) -> l
         places = [Place(r["segment"], r["start"], r["length"]) for r in part]
         taken = []
         for place, row in zip(places, part, strict=True):
-            kept = store.archive.read(place)
-            # an equal raw mail may have been archived under another name
-            origin = replace(kept.origin, name=row["name"], channel=row["channel"])
-            taken.append(Taken(origin, kept.raw, read(kept.raw, origin.name), kept.verdict))
+            origin, raw = verdicts.origin_of(row), store.archive.read(place).raw
+            taken.append(Taken(origin, raw, read(raw, origin.name), verdicts.verdict_of(row)))
         out += store._appender.append_many(taken, keep_raw=False, places=places, again=True)
     return out
 

@@ -12,8 +12,9 @@ from sqlalchemy import select
 
 from dmarcview_reports.model import Stored, Taken
 
+from . import verdicts
 from .append import Appender
-from .archive import Archive, Kept, Place, make_folder
+from .archive import Archive, Kept, make_folder
 from .classes import Classes
 from .errors import StoreError, StoreFormat, named
 from .facts import Label, NamedAddress, SourceFacts, SourceRow
@@ -21,6 +22,7 @@ from .ledger import Ledger, counter
 from .snapshot import Snapshot, take
 from .tables import items, meta, reports
 from .upkeep import Retention, Upkeep, Upkept
+from .verdicts import Unsettled
 
 if TYPE_CHECKING:
     from .backup import Checked
@@ -120,6 +122,15 @@ class Store:
         """
         return self._appender.append_many(taken, keep_raw)
 
+    def settle(self, taken: Sequence[Taken]) -> list[Stored]:
+        """Give known inputs a new verdict: their reports count when it is good, and are not counted as sent again."""
+        return self._appender.append_many(taken, keep_raw=False, settles=True)
+
+    def unsettled(self, after: int, since: int, limit: int) -> tuple[list[Unsettled], int]:
+        """See `verdicts.unsettled`: inputs that wait for DNS."""
+        with self.ledger.read() as conn:
+            return verdicts.unsettled(conn, after, since, limit)
+
     # out
 
     def version(self) -> int:
@@ -171,17 +182,19 @@ class Store:
 
     def raw(self, report_key: str) -> Kept | None:
         """The input that brought a report, with its origin; None when the report or its raw bytes are not kept."""
-        query = select(items.c.segment, items.c.start, items.c.length).join_from(reports, items)
-        return self._raw(query.where(reports.c.report_key == report_key))
+        return self._raw(select(items).join_from(reports, items).where(reports.c.report_key == report_key))
 
     def raw_item(self, item_id: int) -> Kept | None:
-        """The raw bytes of one input by its number, as lists of refusals give it."""
-        return self._raw(select(items.c.segment, items.c.start, items.c.length).where(items.c.id == item_id))
+        """One input by its number, as lists of refusals give it; None when it or its raw bytes are not kept."""
+        return self._raw(select(items).where(items.c.id == item_id))
 
     def _raw(self, query: Any) -> Kept | None:
         with self.ledger.read() as conn:
-            row = conn.execute(query).one_or_none()
-        return None if row is None or row[0] is None else self.archive.read(Place(*row))
+            row = conn.execute(query).mappings().one_or_none()
+        if row is None or (place := verdicts.place_of(row)) is None:
+            return None
+        # Equal bytes are archived once, with the origin of the first who sent them.
+        return Kept(verdicts.origin_of(row), verdicts.verdict_of(row), self.archive.read(place).raw)
 
     # who is behind an address
 

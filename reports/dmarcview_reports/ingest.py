@@ -107,7 +107,6 @@ class Ingest:
         settings: IngestSettings | None = None,
         limits: Limits | None = None,
         clock: Callable[[], float] = time.time,
-        on_late: Callable[[Sequence[Taken]], None] | None = None,
     ) -> None:
         self.spool = spool
         self.sink = sink
@@ -115,7 +114,6 @@ class Ingest:
         self.settings = settings or IngestSettings()
         self.limits = limits or Limits()
         self.clock = clock
-        self.on_late = on_late
         self.counts = Counts()
         self._marks = Marks(marks)
         self._pool: ThreadPoolExecutor | None = None
@@ -191,7 +189,7 @@ class Ingest:
         return stored
 
     def _store_piece(self, piece: list[_Read], until: float) -> int:
-        """Store what was read and take it off the list; a verdict that is not there by then is made up for later."""
+        """Store what was read and take it off the list; the sink makes up for verdicts that are not there by then."""
         wait_for([one.verdict for one in piece if one.verdict is not None], timeout=max(0.0, until - time.monotonic()))
         taken = [
             Taken(one.origin, one.raw, one.reading, trust.of_reports(verdict, one.reading.reports, self._spokesmen))
@@ -200,8 +198,6 @@ class Ingest:
         ]
         piece.clear()
         self._count(taken, self._append(taken))
-        if self.on_late is not None and (late := [one for one in taken if one.verdict == NOT_YET]):
-            self.on_late(late)
         return len(taken)
 
     def _append(self, taken: Sequence[Taken]) -> Sequence[Stored]:
@@ -327,7 +323,7 @@ def _verdict(judged: Future[Verdict] | None) -> Verdict:
         log.error("verification failed: %r", error)
         return Verdict("none", f"permerror: the verifier failed ({type(error).__name__})")
     found = judged.result()
-    return NOT_YET if found.detail.startswith("temperror") else found
+    return NOT_YET if found.waits else found
 
 
 def _crashed(name: str, tries: int) -> Reading:

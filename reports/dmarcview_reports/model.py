@@ -181,6 +181,9 @@ class Origin:
     tls: str = ""  # TLS version, "" for plain
 
 
+WAITING = "temperror"  # how the detail of a verdict begins that DNS did not let us reach, for now
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Whether the report mail itself can be believed (reports.md section 5)."""
@@ -188,6 +191,11 @@ class Verdict:
     auth: str = "unknown"  # pass, fail, none, unknown (an import: there is nothing to check)
     detail: str = ""  # one line: what SPF, DKIM and DMARC said, for people
     author: str = ""  # the From domain that passed; "" unless auth is pass
+
+    @property
+    def waits(self) -> bool:
+        """Did DNS give no answer, so that it is worth asking again?"""
+        return self.auth == "none" and self.detail.startswith(WAITING)
 
 
 @dataclass(frozen=True, slots=True)
