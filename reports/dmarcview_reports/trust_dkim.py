@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from dkim.util import InvalidTagValueList, parse_tag_value
 
+from dmarcview_smtp.canonical import relaxed_body, simple_body, with_crlf
+
 from .trust_dns import DnsFailure, Resolver
 
 SIGNATURES = 5  # most that are looked at, from the top
@@ -177,28 +179,6 @@ def public_key(record: bytes, sig: dict[bytes, bytes]) -> _Key:
     elif not isinstance(key, Ed25519PublicKey):
         raise _Rejected("permerror", "the key is of another kind")
     return _Key(key)
-
-
-def with_crlf(text: bytes) -> bytes:
-    """Every line end as CR LF."""
-    return text.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-
-
-def simple_body(body: bytes) -> bytes:
-    """Simple canonical form of a body with CR LF line ends (RFC 6376 section 3.4.3)."""
-    bare = body.rstrip(b"\r\n")
-    # Only whole CR LF at the end are empty lines; the tail holds no NUL, so that can stand for one of them.
-    tail = body[len(bare) :].replace(b"\r\n", b"\x00").rstrip(b"\x00").replace(b"\x00", b"\r\n")
-    return bare + tail + b"\r\n"
-
-
-def relaxed_body(body: bytes) -> bytes:
-    """Relaxed canonical form of a body with CR LF line ends (RFC 6376 section 3.4.4), in time linear to its size."""
-    body = body.replace(b"\t", b" ")
-    while b"  " in body:  # each round halves the longest run
-        body = body.replace(b"  ", b" ")
-    body = simple_body(body.replace(b" \r\n", b"\r\n").removesuffix(b" "))  # a last line without end is a line too
-    return b"" if body == b"\r\n" else body
 
 
 def _text(value: Any) -> str:
