@@ -10,7 +10,6 @@ from typing import Any
 
 from dmarcview.config.settings import Config, rules, settable
 from dmarcview.config.show import written
-from dmarcview_smtp.settings import Listener
 
 _MADE = "<!-- Made by `make reference` from the code; edit the code, not this page. -->"
 _TYPES: dict[Any, str] = {int: "whole number", float: "number", bool: "true or false", str: "text"}
@@ -33,13 +32,19 @@ def config_page() -> str:
     ]
     for section, kind in typing.get_type_hints(Config).items():
         lines += [f"## [{section}]", "", *_section(kind), ""]
-        for field in dataclasses.fields(kind):
-            hint = typing.get_type_hints(kind)[field.name]
+        inner = {name: hint for name, hint in typing.get_type_hints(kind).items() if _table(hint)}
+        for name, hint in inner.items():
             if dataclasses.is_dataclass(hint):
-                lines += [f"### [{section}.{field.name}]", "", *_section(typing.cast(type, hint)), ""]
-        if section == "receive":
-            lines += ["### [[receive.listeners]]", "", *_section(Listener), ""]
+                lines += [f"### [{section}.{name}]", "", *_section(typing.cast(type, hint)), ""]
+        for name, hint in inner.items():
+            if not dataclasses.is_dataclass(hint):
+                lines += [f"### [[{section}.{name}]]", "", *_section(typing.get_args(hint)[0]), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _table(hint: Any) -> bool:
+    """Whether a setting is a table or a list of tables."""
+    return dataclasses.is_dataclass(hint) or any(dataclasses.is_dataclass(arm) for arm in typing.get_args(hint))
 
 
 def _section(kind: type) -> list[str]:
@@ -49,7 +54,8 @@ def _section(kind: type) -> list[str]:
         if dataclasses.is_dataclass(hints[field.name]):
             continue
         default = field.default if field.default is not dataclasses.MISSING else {}
-        shown = "one on loopback, port 2525" if field.name == "listeners" else f"`{written(kind, field.name, default)}`"
+        listens = field.name == "listeners"
+        shown = f"one on loopback, port {default[0].port}" if listens else f"`{written(kind, field.name, default)}`"
         text = f"{field.metadata['help']}{_bounds(rules(kind, field.name))}".replace("|", "\\|")
         rows.append(f"| `{field.name}` | {_type(hints[field.name])} | {shown} | {text} |")
     return [(kind.__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " "), "", *rows]
@@ -57,7 +63,7 @@ def _section(kind: type) -> list[str]:
 
 def _bounds(found: Mapping[str, Any]) -> str:
     if "choices" in found:
-        return f" One of {', '.join(f'`{word}`' for word in found['choices'])}."
+        return f" One of {', '.join(f'`{word}`' for word in found['choices'] if word)}."
     low, high = found.get("low"), found.get("high")
     if high and "octal" in found:
         high = f"0o{high:o}"

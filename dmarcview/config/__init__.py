@@ -7,7 +7,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from dmarcview.config.reader import ConfigError, Fault, read, server
+from dmarcview.config.kinds import server
+from dmarcview.config.reader import ConfigError, Fault, read
 from dmarcview.config.settings import (
     Config,
     Dashboard,
@@ -54,12 +55,15 @@ def find(path: str | None = None, env: Mapping[str, str] | None = None) -> Path 
     return next((Path(place) for place in PLACES if Path(place).is_file()), None)
 
 
-def load(path: str | Path | None = None, env: Mapping[str, str] | None = None) -> Config:
-    """Read the settings file and the environment. Raises ConfigError that lists every fault with its line."""
+def load(path: str | Path | None = None, env: Mapping[str, str] | None = None, *, look: bool = False) -> Config:
+    """Read the settings file and the environment. Raises ConfigError that lists every fault with its line.
+
+    With `look`, the files that [relay] names must be there and hold what they should.
+    """
     environment = os.environ if env is None else env
     file = find(str(path) if path else None, environment)
     if file is None:
-        return read("", environment, Path.cwd(), "environment")
+        return read("", environment, Path.cwd(), "environment", look=look)
     try:
         raw = file.read_bytes()
     except OSError as error:
@@ -71,7 +75,7 @@ def load(path: str | Path | None = None, env: Mapping[str, str] | None = None) -
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise ConfigError([Fault(line, "", "not UTF-8; save the file as UTF-8")], str(file)) from None
-    return read(text, environment, file.resolve().parent, str(file))
+    return read(text, environment, file.resolve().parent, str(file), look=look)
 
 
 def with_data(config: Config, folder: str | None) -> Config:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import ipaddress
 import re
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dmarcview.config import kinds, relay
+from dmarcview.config.kinds import Bad, domain
 from dmarcview.config.lines import Path as Place
 from dmarcview.config.lines import key_lines, line_of
 from dmarcview.config.settings import Config, rules, settable
@@ -20,8 +21,6 @@ from dmarcview.config.settings import Config, rules, settable
 PREFIX = "DMARCVIEW_"
 RESERVED = ("DMARCVIEW_CONFIG", "DMARCVIEW_TEST_")  # names that are no settings
 
-_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
-_MAILBOX = re.compile(r"[^\s@\x00-\x1f\x7f<>,;:\"()\[\]\\]{1,64}@([^\s@]+)")
 _ERROR_LINE = re.compile(r"\(at line (\d+)")
 
 
@@ -46,14 +45,18 @@ class ConfigError(Exception):
         self.source = source
 
 
-class Bad(ValueError):
-    """One value that does not fit; the reader adds key and line."""
-
-
-def read(text: str, env: Mapping[str, str] | None = None, base: Path | None = None, source: str = "") -> Config:
+def read(
+    text: str,
+    env: Mapping[str, str] | None = None,
+    base: Path | None = None,
+    source: str = "",
+    *,
+    look: bool = False,
+) -> Config:
     """Read settings from TOML `text`, then from `DMARCVIEW_<SECTION>_<KEY>` in `env`, which goes first.
 
-    Relative paths start at `base`. Raises ConfigError with every fault.
+    Relative paths start at `base`. With `look`, the files that [relay] names must be there and hold what they should.
+    Raises ConfigError with every fault.
     """
     try:
         tree = tomllib.loads(text)
@@ -64,7 +67,9 @@ def read(text: str, env: Mapping[str, str] | None = None, base: Path | None = No
     reader = _Reader(key_lines(text), base)
     config = reader.table(Config, _with_environment(tree, env or {}, reader.faults), ())
     if not reader.faults:
-        reader.faults += _together(config, reader.lines)
+        _together(config, reader.fault)
+        if look:
+            relay.look(config.relay, reader.fault)
     if reader.faults:
         raise ConfigError(sorted(reader.faults, key=lambda fault: (fault.line or 1 << 30, fault.key)), source)
     return typing.cast(Config, config)
@@ -127,15 +132,10 @@ class _Reader:
         if isinstance(hint, types.UnionType):
             hint = next(arm for arm in typing.get_args(hint) if arm is not type(None))
         checked = _scalar(hint, value, bounds)
-        check = _KINDS.get(bounds.get("kind", ""))
-        if check and checked != "":
-            return check(checked) if bounds["kind"] != "path" else str(self.path(checked))
-        return checked
-
-    def path(self, text: str) -> Path:
-        """A path of the file is relative to the file; `~` is the user's home."""
-        path = Path(text).expanduser()
-        return path if self.base is None or path.is_absolute() else self.base / path
+        kind = bounds.get("kind")
+        if kind and checked == "" and isinstance(place[-1], int):
+            raise Bad("must not hold an empty text")
+        return kinds.check(kind, checked, self.base) if kind and checked != "" else checked
 
 
 class _FromEnvironment(NamedTuple):
@@ -178,8 +178,10 @@ def settings_paths() -> list[tuple[str, ...]]:
 def _from_text(hint: Any, text: str) -> Any:
     """A value as the environment writes it: plain words, lists by commas, tables as TOML."""
     outer = typing.get_origin(hint)
-    if outer is tuple and not dataclasses.is_dataclass(typing.get_args(hint)[0]):
+    if outer is tuple and typing.get_args(hint)[0] is str:
         return [part.strip() for part in text.split(",") if part.strip()]
+    if outer is tuple and not dataclasses.is_dataclass(typing.get_args(hint)[0]):
+        text = f"[{text}]"
     if hint is str or (outer is None and hint not in (int, float, bool)):
         return text
     try:
@@ -219,84 +221,9 @@ def _scalar(hint: Any, value: Any, bounds: Mapping[str, Any]) -> Any:
     return value
 
 
-def domain(text: str) -> str:
-    """A domain in lower case, international names in their ASCII form; raises Bad."""
-    name = text.rstrip(".").lower()
-    if not name.isascii():
-        try:
-            name = name.encode("idna").decode("ascii")
-        except UnicodeError:
-            raise Bad(f"{text!r} is not a domain name") from None
-    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in name.split(".")):
-        raise Bad(f"{text!r} is not a domain name")
-    return name
-
-
-def _network(text: str) -> str:
-    try:
-        return str(ipaddress.ip_network(text, strict=False))
-    except ValueError:
-        raise Bad(f"{text!r} is not an address or a network, such as 192.0.2.0/24") from None
-
-
-def _address(text: str) -> str:
-    try:
-        return str(ipaddress.ip_address(text.strip("[]")))
-    except ValueError:
-        if text == "localhost":
-            return "127.0.0.1"
-        raise Bad(f"{text!r} is not an IP address; write 0.0.0.0 or :: for all") from None
-
-
-def _mailbox(text: str) -> str:
-    found = _MAILBOX.fullmatch(text)
-    if found is None:
-        raise Bad(f"{text!r} is not a mail address, such as dmarc@example.org")
-    local = text[: found.start(1)]
-    return local + domain(found.group(1))
-
-
-def server(text: str) -> tuple[str, int]:
-    """`192.0.2.1`, `192.0.2.1:5353`, `2001:db8::1` or `[2001:db8::1]:53` as (address, port); raises Bad."""
-    host, port = text, "53"
-    if text.startswith("["):
-        host, _, tail = text[1:].partition("]")
-        port = tail.removeprefix(":") or "53"
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise Bad(f"{text!r} has no usable port")
-    return _address(host), int(port)
-
-
-def _server(text: str) -> str:
-    host, port = server(text)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-_KINDS: dict[str, Any] = {
-    "domain": domain,
-    "network": _network,
-    "address": _address,
-    "mailbox": _mailbox,
-    "server": _server,
-    "path": str,
-    "url": lambda text: text if "://" in text else _raise(f"{text!r} is not a URL, such as sqlite:////srv/ledger.sqlite"),
-}  # fmt: skip
-
-
-def _raise(message: str) -> typing.NoReturn:
-    raise Bad(message)
-
-
-def _together(config: Config, lines: dict[Place, int]) -> list[Fault]:
+def _together(config: Config, fault: Callable[[Place, str], None]) -> None:
     """Rules that need several settings at once."""
     receive = config.receive
-    faults = []
-
-    def fault(place: Place, message: str) -> None:
-        faults.append(Fault(line_of(lines, place), dotted(place), message))
-
     if bool(receive.certificate) != bool(receive.key):
         missing = "key" if receive.certificate else "certificate"
         fault(("receive", "certificate" if receive.certificate else "key"), f"needs `{missing}` beside it")
@@ -312,7 +239,8 @@ def _together(config: Config, lines: dict[Place, int]) -> list[Fault]:
         fault(("receive", "subaddress"), "must be one character, such as +")
     if not config.dashboard.prefix.startswith("/"):
         fault(("dashboard", "prefix"), "must begin with /")
-    return faults
+    relay.together(config.relay, fault)
+    relay.shared_ports({"receive": receive.listeners, "relay": config.relay.listeners}, fault)
 
 
 def near(word: str, words: list[str]) -> str:

@@ -1,7 +1,7 @@
 """The settings of the house, by section of the TOML file: type, default, bounds and help in one place.
 
 The reader, the command line, the reference page and the tests are all made from these classes.
-`metadata` of a field: help (one sentence), kind (address, network, domain, mailbox, path, url), choices, low, high,
+`metadata` of a field: help (one sentence), kind (see kinds.py), choices, low, high,
 octal (shown as 0o660), follows (no setting of its own: the one that rules it).
 """
 
@@ -12,21 +12,26 @@ from dataclasses import Field, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
+from dmarcview.config import relay as relay_rules
+from dmarcview_relay.settings import RelayListener, RelaySettings
 from dmarcview_reports.settings import Limits
 from dmarcview_smtp.settings import MODES, PROTOCOLS, DoorSettings, Listener
 
+_LISTENER: Mapping[str, Mapping[str, Any]] = {
+    "host": {"kind": "address"},
+    "port": {"low": 0, "high": 65535},
+    "path": {"kind": "path"},
+    "path_mode": {"low": 0, "high": 0o777, "octal": True},
+    "mode": {"choices": MODES},
+    "protocol": {"choices": PROTOCOLS},
+    "proxy_peers": {"kind": "network"},
+}
 # What the wings' own settings may hold; the wings say the meaning, the house checks what a person wrote.
 RULES: Mapping[type, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
-        Listener: {
-            "host": {"kind": "address"},
-            "port": {"low": 0, "high": 65535},
-            "path": {"kind": "path"},
-            "path_mode": {"low": 0, "high": 0o777, "octal": True},
-            "mode": {"choices": MODES},
-            "protocol": {"choices": PROTOCOLS},
-            "proxy_peers": {"kind": "network"},
-        },
+        **relay_rules.RULES,
+        Listener: _LISTENER,
+        RelayListener: {**_LISTENER, **relay_rules.RULES[RelayListener]},
         Limits: {f.name: {"low": 1} for f in fields(Limits)},
         DoorSettings: {"message_bytes": {"follows": "limits.mail_bytes"}},
     }
@@ -68,6 +73,7 @@ class Data:
     )
     domain_retention_days: Mapping[str, int] = _m("Days for single domains, which go before `retention_days`.", low=0)
     archive_days: int = _f(0, "Days that the raw mails are kept; 0 keeps them for ever.", low=0)
+    sent_days: int = _f(400, "Days that the sent log is kept; 0 keeps it for ever.", low=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +169,7 @@ class Config:
     data: Data = field(default_factory=Data)
     domains: Domains = field(default_factory=Domains)
     receive: Receive = field(default_factory=Receive)
+    relay: RelaySettings = field(default_factory=RelaySettings)
     limits: Limits = field(default_factory=Limits)
     trust: Trust = field(default_factory=Trust)
     dns: Dns = field(default_factory=Dns)

@@ -133,6 +133,11 @@ class Care:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientLimits(DoorSettings):
+    """Bounds on clients. Times are seconds, sizes bytes."""
+
+
+@dataclass(frozen=True, slots=True)
 class RelaySettings:
     """The relay. Everything is refused that is not allowed here."""
 
@@ -157,6 +162,6 @@ class RelaySettings:
     delivery: Delivery = field(default_factory=Delivery, metadata={"help": "Delivery."})
     routes: tuple[Route, ...] = _f((), "Smarthosts and hand-offs; what fits none goes to its MX.")
     care: Care = field(default_factory=Care, metadata={"help": "Modes for the first days."})
-    limits: DoorSettings = field(default_factory=DoorSettings, metadata={"help": "Bounds on clients."})
+    limits: ClientLimits = field(default_factory=ClientLimits, metadata={"help": "Bounds on clients."})
     stop_seconds: float = _f(10.0, "How long mails under way may take at the stop.")
     plain_recipients: bool = _f(False, "Write whole recipient addresses in the sent log; else local parts are hashed.")
