@@ -263,10 +263,14 @@ class Connection(SMTP):
         self._out.append((status if isinstance(status, bytes) else status.encode()) + b"\r\n")
         await self._flush()
 
+    def _longest_line(self) -> int:
+        """Most bytes of the line that the input begins with."""
+        return self.site.settings.path_command_bytes
+
     async def _line(self) -> bytes:
         """The next command line with its line end; b"" for one that was too long. Raises Dismissed."""
-        buffer, longest = self._inbox.buffer, self.site.settings.path_command_bytes
-        while (end := buffer.find(b"\n", 0, longest)) < 0:
+        buffer = self._inbox.buffer
+        while (end := buffer.find(b"\n", 0, longest := self._longest_line())) < 0:
             if len(buffer) >= longest:
                 return await self._overlong_line()
             if buffer and buffer[0] == TLS_HANDSHAKE:

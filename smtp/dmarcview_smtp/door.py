@@ -6,7 +6,7 @@ RFC 5321 and 2033 (LMTP), 1870 (SIZE), 2034 (enhanced codes), 2920 (pipelining),
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from . import replies
 from .address import AddressError, read_helo, read_parameters, read_path
@@ -27,15 +27,27 @@ def _is_size(value: str | None) -> bool:
     return value is not None and value.isascii() and value.isdigit() and len(value) <= 20  # RFC 1870 section 4
 
 
-MAIL_PARAMETERS: dict[str, Callable[[str | None], bool]] = {
+Parameters = Mapping[str, Callable[[str | None], bool]]  # keyword -> whether its value is one
+MAIL_PARAMETERS: Parameters = {
     "SIZE": _is_size,
     "BODY": lambda value: (value or "").upper() in ("7BIT", "8BITMIME"),
     "SMTPUTF8": lambda value: value is None,
 }
 
 
+def _parameter_fault(given: Mapping[str, str | None], known: Parameters) -> Reply | None:
+    for keyword, value in given.items():
+        if keyword not in known:
+            return replies.UNKNOWN_PARAMETER
+        if not known[keyword](value):
+            return replies.BAD_PARAMETER
+    return None
+
+
 class Door(Connection):
     """The server side of one session."""
+
+    long_commands = frozenset(("MAIL", "RCPT"))  # their lines may be longer than `command_bytes`
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)
@@ -99,17 +111,14 @@ class Door(Connection):
         """Run one command. Raises Dismissed."""
         if not line:
             return replies.LINE_TOO_LONG
-        body = line[:-2]
-        if not line.endswith(b"\r\n") or b"\r" in body or b"\0" in body:
-            raise Dismissed(replies.NOT_SMTP if line[0] == TLS_HANDSHAKE else replies.BAD_LINE)
-        verb, _, argument = body.partition(b" ")
+        verb, _, argument = self._body(line).partition(b" ")
         name = verb.decode("ascii", "replace").upper()
         command = self.commands.get(name)
         if command is None:
             if name in OTHER_PROTOCOLS:
                 raise Dismissed(replies.NOT_SMTP)
             return replies.UNKNOWN
-        if len(line) > self.site.settings.command_bytes and name not in ("MAIL", "RCPT"):
+        if len(line) > self.site.settings.command_bytes and name not in self.long_commands:
             return replies.LINE_TOO_LONG
         try:
             return await command(argument.decode().strip(" "))
@@ -119,6 +128,13 @@ class Door(Connection):
             raise
         except Exception:
             return self._own_fault()
+
+    def _body(self, line: bytes) -> bytes:
+        """A line without its end. Raises Dismissed when it ends otherwise than with CR LF, or holds CR or NUL."""
+        body = line[:-2]
+        if not line.endswith(b"\r\n") or b"\r" in body or b"\0" in body:
+            raise Dismissed(replies.NOT_SMTP if line[0] == TLS_HANDSHAKE else replies.BAD_LINE)
+        return body
 
     # hello
 
@@ -164,6 +180,14 @@ class Door(Connection):
 
     # the envelope
 
+    def mail_parameters(self) -> Parameters:
+        """The parameters that MAIL may have."""
+        return MAIL_PARAMETERS
+
+    def recipient_parameters(self) -> Parameters:
+        """The parameters that RCPT may have."""
+        return {}
+
     async def _mail(self, argument: str) -> Reply:  # noqa: PLR0911 (one return for each reply of the RFC)
         if not self.client.helo:
             return replies.HELLO_FIRST
@@ -176,11 +200,8 @@ class Door(Connection):
             parameters = read_parameters(rest)
         except AddressError as error:
             return replies.bad_address(str(error))
-        for keyword, value in parameters.items():
-            if keyword not in MAIL_PARAMETERS:
-                return replies.UNKNOWN_PARAMETER
-            if not MAIL_PARAMETERS[keyword](value):
-                return replies.BAD_PARAMETER
+        if fault := _parameter_fault(parameters, self.mail_parameters()):
+            return fault
         mail = Transaction(True, sender, [], parameters)
         if sender is not None and not sender.is_ascii and not mail.utf8:
             return replies.NEED_UTF8
@@ -202,8 +223,8 @@ class Door(Connection):
         except AddressError as error:
             return replies.bad_address(str(error))
         assert recipient is not None
-        if parameters:
-            return replies.UNKNOWN_PARAMETER
+        if fault := _parameter_fault(parameters, self.recipient_parameters()):
+            return fault
         if not recipient.is_ascii and not self.mail.utf8:
             return replies.NEED_UTF8
         if len(self.mail.recipients) >= self.site.settings.recipients:
