@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 TICK = 1.0  # seconds between two looks at what is due
 RETRY = 10.0  # seconds after the store failed
 STOP_SECONDS = 15.0  # longest wait for the step under way
+BOUNDING_SECONDS = 5.0  # between two looks at how much strangers sent
 NAMES_SECONDS = 60.0  # between two rounds of reverse names
 LATE_MAILS = 10_000  # mails in turn for another verification; more wait in the ledger until there is room
 LATE_DAYS = 7  # how old they may be
@@ -42,7 +43,12 @@ def open_store(config: Config, *, read_only: bool = False) -> Store:
 def retention(config: Config) -> Retention:
     """The retention that the settings ask for."""
     data = config.data
-    return Retention(days=data.retention_days, raw_days=data.archive_days, domains=dict(data.domain_retention_days))
+    return Retention(
+        days=data.retention_days,
+        raw_days=data.archive_days,
+        domains=dict(data.domain_retention_days),
+        refused_days=data.refused_days,
+    )
 
 
 def classify(store: Store, config: Config, now: int, *, everything: bool = False) -> None:
@@ -131,6 +137,7 @@ class Upkeep(threading.Thread):
         self._refresher: Refresher | None = None
         self._version = -1
         self._everything = threading.Event()  # names were found: the classes of all sources are due
+        self._bounding = clock()
         self._big_round = clock() + min(60.0, config.ingest.upkeep_hours * 3_600)
 
     def run(self) -> None:
@@ -161,6 +168,9 @@ class Upkeep(threading.Thread):
         if self.store.flush_due():
             self.store.flush()
         self._classify()
+        if self.clock() >= self._bounding:
+            self._bounding = self.clock() + BOUNDING_SECONDS
+            bound(self.store, self.config)
         if self.clock() >= self._big_round:
             self._big_round = self.clock() + self.config.ingest.upkeep_hours * 3_600
             big_round(self.store, self.config)
@@ -208,6 +218,14 @@ def _refresher(config: Config) -> Refresher:
         log.error("upkeep: %s; places of addresses come without it until the next start", error)
         without = dataclasses.replace(config.geo, country="", asn="")
         return Refresher.of(dataclasses.replace(config, geo=without))
+
+
+def bound(store: Store, config: Config) -> None:
+    """Keep what strangers sent within its share of the disk."""
+    if config.data.refused_mb:
+        from dmarcview.store.prune import bound_doubtful
+
+        bound_doubtful(store, config.data.refused_mb * 1_000_000)
 
 
 def big_round(store: Store, config: Config) -> None:

@@ -24,7 +24,7 @@ def _say(args: argparse.Namespace, result: dict[str, Any]) -> int:
 
 def run_prune(args: argparse.Namespace) -> int:
     """Delete what is past its retention; the settings say what, the options go before them."""
-    from dmarcview.upkeep import retention
+    from dmarcview.upkeep import bound, retention
 
     found = settings(args)
     policy = retention(found)
@@ -32,10 +32,11 @@ def run_prune(args: argparse.Namespace) -> int:
         policy = dataclasses.replace(policy, days=args.days)
     if args.archive_days is not None:
         policy = dataclasses.replace(policy, raw_days=args.archive_days)
-    if not (policy.days or policy.raw_days or policy.domains):
+    if not (policy.days or policy.raw_days or policy.domains or policy.refused_days):
         raise Misuse("nothing says how long to keep: set [data] retention_days or archive_days, or give --days")
     with open_store(found) as store:
         done = store.prune(policy)
+        bound(store, found)
         store.sweep()
     return _say(args, dataclasses.asdict(done))
 

@@ -73,6 +73,18 @@ class Data:
     )
     domain_retention_days: Mapping[str, int] = _m("Days for single domains, which go before `retention_days`.", low=0)
     archive_days: int = _f(0, "Days that the raw mails are kept; 0 keeps them for ever.", low=0)
+    refused_days: int = _f(
+        0,
+        "Days that refused inputs are listed, and that their raw mails and unverified ones are kept; 0: for ever.",
+        low=0,
+    )
+    refused_mb: int = _f(
+        1_000,
+        "Most MB of raw mails kept that brought nothing believed: refused, unverified, for domains not watched. When "
+        "there are more, the oldest leave, with what was listed of them, so that strangers cannot fill the disk. "
+        "0: no bound.",
+        low=0,
+    )
     sent_days: int = _f(400, "Days that the sent log is kept; 0 keeps it for ever.", low=0)
 
 

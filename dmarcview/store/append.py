@@ -20,7 +20,7 @@ from . import files as record_files
 from .archive import Archive, Kept, Place, clean
 from .files import FileRow
 from .ledger import Ledger, bump
-from .plan import APART, CONFLICT, OUTCOME, Call, Fresh, Plan, known_items, plan, raw_hash, shelf_of
+from .plan import APART, CONFLICT, OUTCOME, Call, Fresh, Plan, doubtful, known_items, plan, raw_hash, shelf_of
 from .tables import bodies, files, items, others, refusals, reports
 
 BULK_ROWS = 5_000  # a call with this many records writes files at once
@@ -61,7 +61,7 @@ class Appender:
             _, kept = known_items(conn, call.hashes)
         if places is not None:
             kept = dict(zip(call.hashes, places, strict=True))
-        elif keep_raw:
+        elif keep_raw or settles:
             kept |= self._archive(call, before, kept)
         written = self._write_files(call, before)
         try:
@@ -71,9 +71,19 @@ class Appender:
             raise
 
     def _archive(self, call: Call, before: Plan, kept: dict[str, Place]) -> dict[str, Place]:
-        new = {call.hashes[i]: call.taken[i] for i in before.new_items if call.hashes[i] not in kept}
-        places = self.archive.append([Kept(t.origin, t.verdict, t.raw) for t in new.values()], call.now)
-        return dict(zip(new, places, strict=True))
+        """Keep what is not kept yet, and what is believed only now for good."""
+        new: tuple[dict[str, Taken], dict[str, Taken]] = ({}, {})
+        known = {*before.again, *before.settled}
+        for i in (*before.new_items, *before.again, *before.settled):
+            t, hash_ = call.taken[i], call.hashes[i]
+            apart = doubtful(before.stored[i], t.verdict.auth)
+            if hash_ not in kept and (not apart or i not in known):
+                new[apart][hash_] = t
+        places: dict[str, Place] = {}
+        for apart in (True, False):  # the same bytes twice: the place for good is the one to know
+            inputs = [Kept(t.origin, t.verdict, t.raw) for t in new[apart].values()]
+            places |= zip(new[apart], self.archive.append(inputs, call.now, doubtful=apart), strict=True)
+        return places
 
     def _write_files(self, call: Call, before: Plan) -> list[Written]:
         if before.rows < BULK_ROWS:
@@ -119,11 +129,11 @@ def _insert(conn: Connection, call: Call, final: Plan, written: list[Written], k
     for i in final.again:
         numbers[i] = _item_of(conn, call, i)
         conn.execute(delete(refusals).where(refusals.c.item_id == numbers[i]))
-        outcome = {n: getattr(final.stored[i], n) for n in OUTCOME}
+        outcome = {n: getattr(final.stored[i], n) for n in OUTCOME} | _place(kept.get(call.hashes[i]))
         conn.execute(update(items).where(items.c.id == numbers[i]).values(outcome))
     for i in final.settled:
         verdict = call.taken[i].verdict
-        values = {"auth": verdict.auth, "auth_detail": clean(verdict.detail)}
+        values = {"auth": verdict.auth, "auth_detail": clean(verdict.detail)} | _place(kept.get(call.hashes[i]))
         conn.execute(update(items).where(items.c.id == _item_of(conn, call, i)).values(values))
     if final.fresh:
         _insert_reports(conn, call, final, {id(f) for w in written for f in w.group}, numbers, version)
@@ -199,11 +209,14 @@ def _item(id_: int, call: Call, i: int, kept: dict[str, Place], stored: Stored) 
         "auth_detail": clean(t.verdict.detail),
         "raw_hash": hash_,
         "raw_size": len(t.raw),
-        "segment": place.segment if place else None,
-        "start": place.start if place else None,
-        "length": place.length if place else None,
+        **(_place(place) or {"segment": None, "start": None, "length": None}),
         **{n: getattr(stored, n) for n in OUTCOME},
     }
+
+
+def _place(place: Place | None) -> dict[str, Any]:
+    """Where raw bytes are, as columns; nothing when it is not said."""
+    return {} if place is None else {"segment": place.segment, "start": place.start, "length": place.length}
 
 
 _OPTIONAL = ("org_name", "org_email", "generator", "adkim", "aspf", "p", "sp", "np", "fo", "discovery_method")

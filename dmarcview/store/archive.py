@@ -2,10 +2,14 @@
 
 A segment `archive/<YYYY>/<MM>/<DD>-<id>.seg` belongs to one process. A frame holds one line of JSON (origin, verdict,
 size) and then the raw bytes, so that a segment explains itself and the ledger can be rebuilt from it.
+
+What brought nothing that is believed lies in segments of its own, `<DD>-doubt-<HHMMSS>-<id>.seg`, each soon full, so
+that the oldest can leave when strangers send much.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import time
@@ -22,6 +26,9 @@ from .errors import StoreDamaged, named
 
 LEVEL = 3
 READ = 1 << 20
+DOUBT = "-doubt-"  # in the names of segments of what is not believed
+DOUBT_BYTES = 16_000_000  # after which such a segment is full, and
+DOUBT_FRAMES = 10_000  # after so many inputs
 
 
 class Place(NamedTuple):
@@ -30,6 +37,11 @@ class Place(NamedTuple):
     segment: str
     start: int
     length: int
+
+    @property
+    def doubtful(self) -> bool:
+        """Does it lie where the oldest may leave at any time?"""
+        return DOUBT in self.segment
 
 
 class Kept(NamedTuple):
@@ -100,51 +112,51 @@ def make_folder(path: Path) -> None:
     sync_folder(path.parent)
 
 
-class Archive:
-    """Appends to this process's segment of the day, and reads any frame of any segment."""
+class Writer:
+    """Appends to this process's segment of the day; it holds a shared lock on it, so that nobody removes it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, doubtful: bool) -> None:
+        self.folder, self.doubtful = folder, doubtful
         self._file: IO[bytes] | None = None
         self._name = ""
         self._day = ""
         self._pid = 0
         self._size = 0
+        self._frames = 0
 
-    def _segment(self, now: int) -> IO[bytes]:
-        day = time.strftime("%Y/%m/%d", time.gmtime(now))
-        if self._file is not None and self._day == day and self._pid == os.getpid():
-            return self._file
-        self.close()
-        name = f"{day}-{secrets.token_hex(4)}.seg"
-        path = self.folder / name
-        make_folder(path.parent)
-        self._file = path.open("xb", buffering=0)
-        sync_folder(path.parent)
-        self._name, self._day, self._pid, self._size = name, day, os.getpid(), 0
-        return self._file
-
-    def append(self, inputs: Sequence[Kept], now: int) -> list[Place]:
-        """Write one frame an input and make them durable with one fdatasync. Raises StoreFull; then nothing is left."""
-        if not inputs:
-            return []
-        pack = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True, write_content_size=True)
-        frames = [pack.compress(_head(k.origin, k.verdict, len(k.raw)) + k.raw) for k in inputs]
-        with named("archiving raw mail"):
-            file = self._segment(now)
-            at = self._size
-            try:
-                _write_all(file, frames)
-                os.fdatasync(file.fileno())
-            except OSError:
-                self._undo(at)
-                raise
+    def append(self, frames: Sequence[bytes], now: int) -> list[Place]:
+        """Write frames and make them durable with one fdatasync. Raises OSError; then nothing is left."""
+        file = self._segment(now)
+        at = self._size
+        try:
+            _write_all(file, frames)
+            os.fdatasync(file.fileno())
+        except OSError:
+            self._undo(at)
+            raise
         places = []
         for frame in frames:
             places.append(Place(self._name, at, len(frame)))
             at += len(frame)
         self._size = at
+        self._frames += len(frames)
         return places
+
+    def _segment(self, now: int) -> IO[bytes]:
+        day = time.strftime("%Y/%m/%d", time.gmtime(now))
+        full = self.doubtful and (self._size >= DOUBT_BYTES or self._frames >= DOUBT_FRAMES)
+        if self._file is not None and self._day == day and self._pid == os.getpid() and not full:
+            return self._file
+        self.close()
+        kind = time.strftime(f"{DOUBT}%H%M%S-", time.gmtime(now)) if self.doubtful else "-"
+        name = f"{day}{kind}{secrets.token_hex(4)}.seg"
+        path = self.folder / name
+        make_folder(path.parent)
+        self._file = path.open("xb", buffering=0)
+        fcntl.flock(self._file, fcntl.LOCK_SH)
+        sync_folder(path.parent)
+        self._name, self._day, self._pid, self._size, self._frames = name, day, os.getpid(), 0, 0
+        return self._file
 
     def _undo(self, size: int) -> None:
         """Cut a half-written frame off; a segment that cannot be cut is left behind and a new one begun."""
@@ -157,6 +169,29 @@ class Archive:
             self._file = file
         except OSError:
             file.close()
+
+    def close(self) -> None:
+        """Let go of the segment; the next append begins a new one."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class Archive:
+    """Keeps raw bytes in segments, what is believed and what is not apart, and reads any frame of any segment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._writers = (Writer(folder, doubtful=False), Writer(folder, doubtful=True))
+
+    def append(self, inputs: Sequence[Kept], now: int, *, doubtful: bool = False) -> list[Place]:
+        """Write one frame an input and make them durable with one fdatasync. Raises StoreFull; then nothing is left."""
+        if not inputs:
+            return []
+        pack = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True, write_content_size=True)
+        frames = [pack.compress(_head(k.origin, k.verdict, len(k.raw)) + k.raw) for k in inputs]
+        with named("archiving raw mail"):
+            return self._writers[doubtful].append(frames, now)
 
     def read(self, place: Place) -> Kept:
         """One archived input. Raises StoreDamaged."""
@@ -186,10 +221,9 @@ class Archive:
                 start += length
 
     def close(self) -> None:
-        """Let go of the segment; the next append begins a new one."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Let go of the segments; the next append begins new ones."""
+        for writer in self._writers:
+            writer.close()
 
 
 def _write_all(file: IO[bytes], frames: Sequence[bytes]) -> None:

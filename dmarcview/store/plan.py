@@ -15,6 +15,7 @@ from sqlalchemy import Connection, select
 from dmarcview_reports import rows as report_rows
 from dmarcview_reports.model import Report, Stored, Taken
 
+from . import verdicts
 from .archive import Place, clean
 from .files import Filed
 from .ledger import chunks
@@ -44,6 +45,11 @@ def watched_by(domain: str, watched: frozenset[str]) -> bool:
         return True
     labels = domain.split(".")
     return any(".".join(labels[i:]) in watched for i in range(len(labels)))
+
+
+def doubtful(stored: Stored, auth: str) -> bool:
+    """Did an input with this verdict bring nothing that is believed: refused, unverified, or for a foreign domain?"""
+    return auth not in BELIEVED or not (stored.reports + stored.duplicates + stored.conflicts + stored.others)
 
 
 class Known(NamedTuple):
@@ -127,14 +133,15 @@ class Call:
 
 
 def known_items(conn: Connection, hashes: Sequence[str]) -> tuple[dict[tuple[str, str, str], Stored], dict[str, Place]]:
-    """Recorded inputs with these raw bytes: their outcome by key, and where the bytes are by hash."""
+    """Recorded inputs with these raw bytes: their outcome by key, and by hash where the bytes are for good."""
     outcome: dict[tuple[str, str, str], Stored] = {}
     places: dict[str, Place] = {}
     for part in chunks(hashes):
         for r in conn.execute(select(items).where(items.c.raw_hash.in_(part))).mappings():
             outcome[(r["channel"], r["name"], r["raw_hash"])] = Stored(*(r[n] for n in OUTCOME))
-            if r["segment"] is not None:
-                places[r["raw_hash"]] = Place(r["segment"], r["start"], r["length"])
+            place = verdicts.place_of(r)
+            if place is not None and not place.doubtful:  # what is believed must not lie where anything may leave
+                places[r["raw_hash"]] = place
     return outcome, places
 
 

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import logging
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, false, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, exists, false, or_, select, update
 
 from . import files as record_files
+from .archive import DOUBT
 from .errors import StoreBusy, named
 from .files import FileRow
-from .ledger import bump, counter
+from .ledger import Ledger, bump, chunks, counter
 from .tables import bodies, items, others, refusals, reports
 from .upkeep import Retention, Rows, Upkeep, Upkept, alone, list_live
+
+if TYPE_CHECKING:
+    from .store import Store
+
+log = logging.getLogger(__name__)
 
 TRIES = 5
 
@@ -114,6 +125,11 @@ def _prune_reports(upkeep: Upkeep, retention: Retention, now: int) -> Upkept:
 
 
 def _prune_raw(upkeep: Upkeep, retention: Retention, now: int) -> None:
+    if retention.refused_days:
+        day = time.strftime("%Y/%m/%d", time.gmtime(_before(now, retention.refused_days)))
+        folder = upkeep.data / "archive"
+        found = [path for path in folder.glob(f"*/*/*{DOUBT}*.seg") if str(path.relative_to(folder)) < day]
+        _remove_doubtful(upkeep.ledger, folder, found)
     if not retention.raw_days:
         return
     oldest = time.strftime("%Y/%m/%d", time.gmtime(_before(now, retention.raw_days)))
@@ -125,12 +141,67 @@ def _prune_raw(upkeep: Upkeep, retention: Retention, now: int) -> None:
                 path.unlink(missing_ok=True)
 
 
+def bound_doubtful(store: Store, most: int) -> int:
+    """Remove the oldest raw mails of what is not believed until `most` bytes are left, or a tenth less; returns bytes.
+
+    With them leave the listings of what was refused in them. Segments that are written to stay.
+    """
+    with named("measuring raw mail"):
+        found = sorted((store.data / "archive").glob(f"*/*/*{DOUBT}*.seg"), reverse=True)
+        sizes = {path: path.stat().st_size for path in found}
+    if sum(sizes.values()) <= most:
+        return 0
+    kept, old = 0, []
+    for path, size in sizes.items():
+        kept += size
+        if kept > most * 9 // 10:
+            old.append(path)
+    return _remove_doubtful(store.ledger, store.data / "archive", old)
+
+
+def _remove_doubtful(ledger: Ledger, folder: Path, old: Sequence[Path]) -> int:
+    """Remove these segments, but for those that a writer holds; returns the bytes."""
+    removed = 0
+    with contextlib.ExitStack() as stack, named("removing raw mail that is not believed"):
+        ours = []
+        for path in old:
+            file = stack.enter_context(path.open("rb"))
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                ours.append(path)
+        names = [str(path.relative_to(folder)) for path in ours]
+        with ledger.read() as conn:  # no index leads to them; found before the write, which holds others up
+            within = [r[0] for part in chunks(names) for r in conn.execute(_within(part))]
+        with ledger.write() as conn:
+            for part in chunks(within):
+                _forget(conn, part)
+        for path in ours:
+            removed += path.stat().st_size
+            path.unlink()
+    if removed:
+        log.warning("%d MB of refused and unverified raw mail were removed: [data] refused_mb", removed // 1_000_000)
+    return removed
+
+
+def _within(segments: Sequence[str]) -> Select[tuple[int]]:
+    return select(items.c.id).where(items.c.segment.in_(segments))
+
+
+def _forget(conn: Connection, ids: Sequence[int]) -> None:
+    """Inputs without their raw bytes, and without anything when all that hung on them was a refusal."""
+    conn.execute(update(items).where(items.c.id.in_(ids)).values(segment=None, start=None, length=None))
+    busy = [exists().where(t.c.item_id == items.c.id) for t in (reports, others)]
+    bare = select(items.c.id).where(items.c.id.in_(ids), ~or_(*busy))
+    conn.execute(delete(refusals).where(refusals.c.item_id.in_(bare)))
+    conn.execute(delete(items).where(items.c.id.in_(bare)))
+
+
 def _prune_rest(conn: Connection, retention: Retention, now: int) -> None:
     if retention.refused_days:
         oldest = _before(now, retention.refused_days)
         conn.execute(delete(refusals).where(refusals.c.at < oldest))
-        conn.execute(delete(others).where(others.c.at < oldest))
     if retention.days:
+        conn.execute(delete(others).where(others.c.at < _before(now, retention.days)))
         bare = [~exists().where(t.c.item_id == items.c.id) for t in (reports, refusals, others)]
         old = items.c.received < _before(now, retention.days)
         conn.execute(delete(items).where(old, items.c.segment.is_(None), *bare))

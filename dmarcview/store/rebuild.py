@@ -51,7 +51,8 @@ class Rebuilt:
 def _frames(archive: Archive) -> Iterator[tuple[Place, Kept]]:
     """Every archived input, by day and then by arrival."""
     for _, names in itertools.groupby(archive.segments(), key=lambda n: n[:10]):
-        yield from heapq.merge(*(archive.scan(n) for n in names), key=lambda f: f[1].origin.received)
+        scans = (archive.scan(n) for n in names)  # of a mail kept twice, first the place for good
+        yield from heapq.merge(*scans, key=lambda f: (f[1].origin.received, f[0].doubtful))
 
 
 def _batches(frames: Iterator[tuple[Place, Kept]]) -> Iterator[list[tuple[Place, Kept]]]:
@@ -228,12 +229,12 @@ def replay(store: Store, read: Read, item_ids: Sequence[int] | None = None) -> l
         found = conn.execute(query).mappings().all()
     out: list[Stored] = []
     for part in chunks(found, 100):
-        places = [Place(r["segment"], r["start"], r["length"]) for r in part]
         taken = []
-        for place, row in zip(places, part, strict=True):
-            origin, raw = verdicts.origin_of(row), store.archive.read(place).raw
-            taken.append(Taken(origin, raw, read(raw, origin.name), verdicts.verdict_of(row)))
-        out += store._appender.append_many(taken, keep_raw=False, places=places, again=True)
+        for row in part:
+            kept = store.raw_item(row["id"])
+            if kept is not None:
+                taken.append(Taken(kept.origin, kept.raw, read(kept.raw, kept.origin.name), kept.verdict))
+        out += store._appender.append_many(taken, keep_raw=True, again=True)
     return out
 
 
