@@ -8,7 +8,7 @@ import orjson
 from sqlalchemy import Connection, insert, text, update
 
 from .ledger import Ledger
-from .tables import FORMAT, counters, meta, reports, source_blocks
+from .tables import FORMAT, counters, meta, reports, sent, source_blocks
 
 AT_ONCE = 20_000  # rows in memory
 Step = Callable[[Connection], None]
@@ -59,3 +59,10 @@ def pack_sources(conn: Connection) -> None:
         old = [SourceRow(**{n: r[n] for n in names}, evidence=tuple(orjson.loads(r["evidence"]))) for r in part]
         blocks.put(conn, blocks.from_rows(old))
     conn.execute(text("drop table sources"))
+
+
+@step(3)
+def keep_sent(conn: Connection) -> None:
+    """Format 4: what the relay sent, and a counter of its changes."""
+    sent.create(conn)
+    conn.execute(insert(counters).values(name="sent", value=0))

@@ -1,7 +1,7 @@
 """The tables of the ledger, portable between SQLite and PostgreSQL.
 
 Times are whole seconds UTC. `items` is what came in, `reports` what it held, `bodies` the rows not yet in a file,
-`files` the live record files; a file that is not in the list does not exist.
+`files` the live record files; a file that is not in the list does not exist. `sent` is what the relay tried.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-FORMAT = 3
+FORMAT = 4
 
 metadata = MetaData()
 Id = BigInteger().with_variant(Integer, "sqlite")
@@ -38,7 +38,7 @@ counters = Table(
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
-COUNTERS = ("version", "layout", "classes", "classified", "item", "report", "file", "row", "epoch")
+COUNTERS = ("version", "layout", "classes", "classified", "item", "report", "file", "row", "epoch", "sent")
 
 items = Table(
     "items",
@@ -199,4 +199,44 @@ addresses = Table(
     Column("source_ip", Text, primary_key=True),
     Column("reverse_dns", Text),  # null: no confirmed name
     Column("expires", BigInteger, nullable=False),
+)
+sent = Table(
+    "sent",
+    metadata,
+    Column("instance", Text, primary_key=True),  # the relay's queue
+    Column("number", Id, primary_key=True, autoincrement=False),  # of the row there
+    Column("at", BigInteger, nullable=False),
+    Column("queue_id", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # mail, bounce, warning
+    Column("user", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("sender", Text, nullable=False),
+    Column("from_domain", Text, nullable=False),
+    Column("dkim", Text, nullable=False),  # JSON list of [d, s]
+    Column("dkim_domain", Text, nullable=False),  # of the first signature
+    Column("dkim_selector", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("recipient_domain", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("tls_version", Text, nullable=False),
+    Column("tls_cipher", Text, nullable=False),
+    Column("tls_trust", Text, nullable=False),
+    Column("code", Integer, nullable=False),
+    Column("enhanced", Text, nullable=False),
+    Column("reply", Text, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("said", Boolean, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    # the outcome stands in them so that totals need no row
+    Index("sent_at", "at", "outcome"),
+    Index("sent_from", "from_domain", "at", "outcome"),
+    Index("sent_to", "recipient_domain", "at", "outcome"),
+    Index("sent_queue", "queue_id"),
+    Index("sent_message", "message_id"),
+    Index("sent_sender", "sender", "at"),
 )
