@@ -9,7 +9,8 @@ COMPILE := $(UV) compile --quiet --universal --python-version 3.11 --generate-ha
 	--no-emit-index-url --no-header --extra dev --extra postgres pyproject.toml --output-file requirements.lock
 
 # What the tests meet for real, as "program:Debian package".
-TEST_PEERS := chromium:chromium smtp-source:postfix swaks:swaks msmtp:msmtp initdb:postgresql
+TEST_PEERS := chromium:chromium smtp-source:postfix swaks:swaks msmtp:msmtp initdb:postgresql \
+	opendkim:opendkim rspamd:rspamd dkimproxy-verify:libmail-dkim-perl nsd:nsd
 
 export UV_PYTHON := $(BIN)/python
 # Compiled once: each of the many processes of a run starts a second sooner.

@@ -1,4 +1,4 @@
-"""Every measurement in turn: `python -m benchmarks [NAME...]`; names: parse, import, receive, visible, store, relay."""
+"""Every measurement in turn: `python -m benchmarks [NAME...]`; names: parse, import, receive, visible, store, relay, sign."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 import sys
 import time
 
-NAMES = ("parse", "import", "receive", "visible", "store", "relay")
+NAMES = ("parse", "import", "receive", "visible", "store", "relay", "sign")
 
 
 def main(names: list[str]) -> int:

@@ -29,6 +29,7 @@ LOOK_SECONDS = 1.0  # so often at most the files are looked at
 LIVES_BYTES = 1_048_576
 KEYS = 1_000  # most in one folder
 
+_LIFE = ("state", "created", "since", "seen")  # what is kept of each key beside its file
 _NAME = r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?"
 _SELECTOR = re.compile(rf"{_NAME}(?:\.{_NAME})*")  # RFC 6376 section 3.1: labels of a host name
 _DOMAIN = re.compile(rf"{_NAME}(?:\.{_NAME})+")
@@ -109,11 +110,12 @@ class KeyRing:
             lives[(domain, selector)] = _life(key)
         return key
 
-    def update(self, keys: Iterable[SigningKey]) -> None:
-        """Write down where these keys stand now. Raises KeyFault."""
+    def update(self, steps: Iterable[tuple[SigningKey, SigningKey]]) -> None:
+        """Write down keys as (before, after); what another process has moved meanwhile stays. Raises KeyFault."""
         with self._changing() as lives:
-            for key in keys:
-                lives[(key.domain, key.selector)] = _life(key)
+            for old, new in steps:
+                if (lives.get((old.domain, old.selector)) or _life(old)) == _life(old):
+                    lives[(new.domain, new.selector)] = _life(new)
 
     def refresh(self) -> None:
         """Look at the files now. Raises KeyFault when they cannot be taken; what was known stays."""
@@ -237,7 +239,7 @@ def _time(value: object) -> float:
 
 
 def _life(key: SigningKey) -> dict[str, Any]:
-    return {"state": key.state, "created": key.created, "since": key.since, "seen": key.seen}
+    return {name: getattr(key, name) for name in _LIFE}
 
 
 def _load(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
@@ -249,7 +251,10 @@ def _load(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
     try:
         if len(text) > LIVES_BYTES:
             raise ValueError
-        return {(str(one["domain"]), str(one["selector"])): dict(one) for one in json.loads(text)["keys"]}
+        return {
+            (str(one["domain"]), str(one["selector"])): {name: one.get(name) for name in _LIFE}
+            for one in json.loads(text)["keys"]
+        }
     except (ValueError, TypeError, KeyError):
         raise KeyFault(f"{path} cannot be read; restore it, or move it away: all keys then begin as new") from None
 

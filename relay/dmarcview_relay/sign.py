@@ -135,8 +135,11 @@ class _Key:
 
 def _covered(present: Counter[bytes]) -> list[bytes]:
     """The h= of a mail, from how often each field occurs."""
-    if present[b"from"] != 1:
-        raise SignError(f"the mail has {present[b'from'] or 'no'} From fields; exactly one can be signed")
+    if not present[b"from"]:
+        raise SignError("the mail has no From field")
+    # RFC 5322 section 3.6, RFC 2045 section 3: readers disagree on which one counts, and rspamd fails such signatures.
+    if twice := [name.decode("ascii") for name in (*ALWAYS, b"sender") if present[name] > 1]:
+        raise SignError(f"the mail has several fields of a kind that may stand once: {', '.join(twice)}")
     names = [name for name in ALWAYS for _ in range(present[name] + 1)]
     names += [name for name in WHEN_PRESENT if present[name] for _ in range(present[name] + 1)]
     # Whoever resends puts a new block above ours, so these are not closed (RFC 5322 section 3.6.6).
