@@ -150,7 +150,7 @@ class Door(Connection):
         except AddressError:
             return replies.NEED_HOST
         self._set_rset_state()
-        self.client.helo = name
+        self.client.helo, self.client.extended = name, bool(extensions)
         if refusal := self.site.policy.on_helo(self.client):
             self.client.helo = ""
             return refusal

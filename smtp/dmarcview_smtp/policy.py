@@ -21,9 +21,11 @@ class Client(Session):
         self.address = address  # IP address, the real one behind a PROXY header; "" on a unix socket
         self.protocol = protocol  # smtp or lmtp
         self.helo = ""
+        self.extended = False  # by EHLO or LHLO, not HELO
         self.tls = ""  # version, such as TLSv1.3
         self.tls_cipher = ""  # by its OpenSSL name
         self.user = ""  # who has logged in; "" is nobody
+        self.may_log_in = False  # whether logins are taken on this listener
 
 
 @dataclass(slots=True)

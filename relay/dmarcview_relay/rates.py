@@ -1,0 +1,40 @@
+"""How much was sent in the last hour, by user, client and recipient domain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+HOUR = 3_600
+KEYS = 100_000  # most users, clients and domains that are counted in an hour; more are not limited
+
+Key = tuple[str, str]  # kind, name
+
+
+class HourlyRates:
+    """Counts over a sliding hour: what this clock hour has, and of the one before the part that is still inside."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._hour = 0
+        self._now: dict[Key, int] = {}
+        self._before: dict[Key, int] = {}
+
+    def admit(self, limits: dict[Key, int]) -> Key | None:
+        """Count one under each key, or give the first key whose limit is reached and count nothing. 0 is no limit."""
+        passed = self._turn()
+        for key, limit in limits.items():
+            if limit and self._now.get(key, 0) + int(self._before.get(key, 0) * (1 - passed)) >= limit:
+                return key
+        for key, limit in limits.items():
+            if limit and (key in self._now or len(self._now) < KEYS):
+                self._now[key] = self._now.get(key, 0) + 1
+        return None
+
+    def _turn(self) -> float:
+        """Begin a new hour when it is time; the passed part of this hour, 0 to 1."""
+        now = self._clock()
+        hour = int(now // HOUR)
+        if hour != self._hour:
+            self._before = self._now if hour == self._hour + 1 else {}
+            self._now, self._hour = {}, hour
+        return now / HOUR - hour
