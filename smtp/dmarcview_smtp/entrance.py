@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .connection import Connection
@@ -17,6 +18,20 @@ from .site import Site
 from .tls import Certificate
 
 BACKLOG = 512
+
+
+@dataclass(slots=True, eq=False)
+class _Gateway:
+    """One listening socket. New connections meet `site`, those that are inside keep the one they came to."""
+
+    site: Site
+    listening: tuple[str, int] = ("", 0)
+    server: asyncio.Server | None = None
+    former: list[Site] = field(default_factory=list)
+
+    @property
+    def sites(self) -> list[Site]:
+        return [self.site, *self.former]
 
 
 class Entrance:
@@ -40,39 +55,80 @@ class Entrance:
         self._certificate = certificate
         self._spill = spill
         self._door = door
-        self._open: list[tuple[asyncio.Server, Site]] = []
+        self._open: list[_Gateway] = []
+        self._shut: list[_Gateway] = []  # nobody comes in any more, some may be inside
 
-    async def open(self, listener: Listener) -> tuple[str, int]:
-        """Listen; gives the address and port in use, or (path, 0). Raises OSError, and ValueError for bad settings."""
+    async def open(self, listener: Listener, certificate: Certificate | None = None) -> tuple[str, int]:
+        """Listen; gives the address and port in use, or (path, 0). `certificate` is for this listener alone.
+
+        Raises OSError, and ValueError for bad settings.
+        """
+        certificate = certificate or self._certificate
+        gateway = _Gateway(self._site(listener))
+        loop = asyncio.get_running_loop()
+
+        def door() -> Connection:
+            return self._door(gateway.site)
+
+        if listener.path:
+            sock = _unix_socket(Path(listener.path), listener.path_mode)
+            gateway.server = await loop.create_unix_server(door, sock=sock, backlog=BACKLOG)
+            gateway.listening = listener.path, 0
+        else:
+            gateway.server = await loop.create_server(door, listener.host, listener.port, backlog=BACKLOG)
+            gateway.listening = gateway.server.sockets[0].getsockname()[:2]
+        self._open.append(gateway)
+        return gateway.listening
+
+    def _site(self, listener: Listener) -> Site:
         if listener.mode not in MODES or listener.protocol not in PROTOCOLS:
             raise ValueError(f"mode is one of {', '.join(MODES)}; protocol one of {', '.join(PROTOCOLS)}")
         if listener.mode != "plain" and self._certificate is None:
             raise ValueError(f"mode {listener.mode} needs a certificate")
-        site = Site(self._policy, self._settings, listener, self._hostname, self.gate, self._certificate, self._spill)
-        loop = asyncio.get_running_loop()
+        return Site(self._policy, self._settings, listener, self._hostname, self.gate, self._certificate, self._spill)
 
-        def door() -> Connection:
-            return self._door(site)
+    async def change(
+        self, listeners: Sequence[Listener], settings: DoorSettings, certificate: Certificate | None
+    ) -> list[tuple[str, int]]:
+        """Listen on these and with these bounds from now on; who is inside notices nothing. Gives what is in use.
 
-        if listener.path:
-            sock = _unix_socket(Path(listener.path), listener.path_mode)
-            server = await loop.create_unix_server(door, sock=sock, backlog=BACKLOG)
-        else:
-            server = await loop.create_server(door, listener.host, listener.port, backlog=BACKLOG)
-        self._open.append((server, site))
-        if listener.path:
-            return listener.path, 0
-        host, port = server.sockets[0].getsockname()[:2]
-        return host, port
+        Raises OSError and ValueError, and then all is as it was.
+        """
+        before = self._settings, self._certificate
+        self._settings, self._certificate = settings, certificate
+        known = {_place(gateway.site.listener): gateway for gateway in self._open}
+        opened = len(self._open)
+        try:
+            sites = {place: self._site(each) for each in listeners if (place := _place(each)) in known}
+            for listener in listeners:
+                if _place(listener) not in known:
+                    await self.open(listener)
+        except BaseException:
+            self._settings, self._certificate = before
+            for gateway in self._open[opened:]:
+                _stop_listening(gateway)
+            del self._open[opened:]
+            raise
+        self.gate.settings = settings
+        for place, gateway in known.items():
+            if place in sites:
+                gateway.former.append(gateway.site)
+                gateway.former = [site for site in gateway.former if site.doors or site.deliveries]
+                gateway.site = sites[place]
+            else:
+                _stop_listening(gateway)
+                self._open.remove(gateway)
+                self._shut.append(gateway)
+        return [gateway.listening for gateway in self._open]
 
     async def close(self, grace: float = 10.0) -> None:
         """Take no more connections, let mails under way end within `grace` seconds, then cut what is left."""
-        for server, site in self._open:
-            server.close()
-            _forget_socket(site.listener.path)
+        for gateway in self._open:
+            _stop_listening(gateway)
+        sites = [site for gateway in (*self._open, *self._shut) for site in gateway.sites]
+        for site in sites:
             for door in list(site.doors):
                 door.leave()
-        sites = [site for _, site in self._open]
         try:
             async with asyncio.timeout(grace):
                 for door in [door for site in sites for door in site.doors]:
@@ -87,11 +143,18 @@ class Entrance:
             await asyncio.wait(deliveries)
         await asyncio.sleep(0)
         self._open.clear()
+        self._shut.clear()
 
 
-def _forget_socket(path: str) -> None:
-    if path:
-        Path(path).unlink(missing_ok=True)
+def _place(listener: Listener) -> tuple[str, int]:
+    return (listener.path, 0) if listener.path else (listener.host, listener.port)
+
+
+def _stop_listening(gateway: _Gateway) -> None:
+    if gateway.server is not None:
+        gateway.server.close()
+    if gateway.site.listener.path:
+        Path(gateway.site.listener.path).unlink(missing_ok=True)
 
 
 def _unix_socket(path: Path, mode: int) -> socket.socket:

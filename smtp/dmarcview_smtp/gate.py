@@ -43,14 +43,14 @@ class Gate:
     """Counts who is inside. The caller gives back each key that it was given."""
 
     def __init__(self, settings: DoorSettings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._clients: Counter[str] = Counter()
         self.inside = 0
 
     def enter(self) -> Reply | None:
         """Count one connection; None, or the reply that refuses it (it is counted all the same until `leave`)."""
         self.inside += 1
-        return TOO_BUSY if self.inside > self._settings.connections else None
+        return TOO_BUSY if self.inside > self.settings.connections else None
 
     def leave(self) -> None:
         """The connection is gone."""
@@ -58,7 +58,7 @@ class Gate:
 
     def admit(self, key: str) -> Reply | None:
         """Count one more of this client, or refuse it and count nothing. Unix sockets ("") have no own limit."""
-        if key and self._clients[key] >= self._settings.connections_per_client:
+        if key and self._clients[key] >= self.settings.connections_per_client:
             return TOO_MANY_FROM_CLIENT
         self._clients[key] += 1
         return None
