@@ -31,6 +31,11 @@ def place(drafts: Iterable[tuple[Path, Path]], folder: Path) -> None:
     """Rename drafts to their final names and make the names durable. Raises OSError."""
     for draft, final in drafts:
         draft.rename(final)
+    sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable. Raises OSError."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)

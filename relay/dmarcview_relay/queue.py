@@ -18,6 +18,7 @@ import sqlite3
 import string
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,16 +75,14 @@ class Queue:
         """Opens or creates it, and removes what a crash left behind. Raises QueueError."""
         self.folder = folder
         self._reserve, self._clock, self._free, self._suppress = reserve, clock, free or _free_bytes, suppress
-        self._reader = connect(folder, create=True)
-        self._salt = meta(self._reader, "salt")
-        self._outside = meta(self._reader, "outside")
-        self._cap = DayCap(self._reader, clock)
         self._stamp, self._suffix = 0, "".join(secrets.choice(_DIGITS) for _ in range(3))
         self._writer = Writer(folder)
+        self._reader = connect(folder)
         try:
-            large = self._reader.execute("select id from mail where size > ?", (INLINE_BYTES,))
-            bodies.sweep(folder / DRAFTS, folder / BODIES, {name for (name,) in large})
-        except (OSError, sqlite3.Error) as error:
+            self._salt = meta(self._reader, "salt")
+            self._outside = meta(self._reader, "outside")
+            self._cap = DayCap(self._reader, clock)
+        except sqlite3.Error as error:
             raise QueueError(f"cannot use the queue {folder}: {error}") from None
         self._committer: GroupCommitter[Put | Settle, list[Queued]] = GroupCommitter(
             self._writer.write, batch_items=BATCH_ITEMS, batch_bytes=BATCH_BYTES, name="dmarcview-queue"
@@ -116,6 +115,8 @@ class Queue:
         return (await self._commit(put, len(content)))[0]
 
     async def _prepared(self, mail: Mail, content: bytes, id: str) -> Put:
+        if mail.size != len(content):  # it decides where the body is
+            mail = replace(mail, size=len(content))
         if len(content) <= INLINE_BYTES:
             return Put(id, mail, content)
         draft = self.folder / DRAFTS / id

@@ -11,6 +11,8 @@ import secrets
 import sqlite3
 from pathlib import Path
 
+from .bodies import sync_folder
+
 FORMAT = 1
 APPLICATION = 0x646D7651  # "dmvQ"
 FILE, BODIES, DRAFTS = "queue.sqlite", "bodies", "tmp"
@@ -65,8 +67,11 @@ def connect(folder: Path, *, create: bool = False, timeout: float = LOCK_SECONDS
     if not create and not path.exists():
         raise Gone(f"there is no queue in {folder}")
     try:
-        for each in (folder, folder / BODIES, folder / DRAFTS) if create else ():
-            each.mkdir(parents=True, exist_ok=True, mode=0o750)
+        if create and not path.exists():
+            for each in (folder / BODIES, folder / DRAFTS):
+                each.mkdir(parents=True, exist_ok=True, mode=0o750)
+            sync_folder(folder)
+            sync_folder(folder.parent)
         link = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
         raise QueueError(f"cannot open the queue {path}: {error}") from None
@@ -74,7 +79,9 @@ def connect(folder: Path, *, create: bool = False, timeout: float = LOCK_SECONDS
         link.execute("pragma synchronous = full")  # a commit is on the disk when it returns, also in WAL mode
         link.execute(f"pragma wal_autocheckpoint = {WAL_PAGES}")
         link.execute(f"pragma journal_size_limit = {WAL_KEPT_BYTES}")
-        link.execute("pragma secure_delete = off")  # zeroing what was delivered doubled what a mail writes
+        link.execute(
+            "pragma secure_delete = off"
+        )  # delivered mails are freed, not zeroed: the journal holds them anyway
         if _format(link, path) == 0:
             if not create:
                 raise Gone(f"there is no queue in {folder}")

@@ -69,6 +69,11 @@ class Writer:
         self._link: sqlite3.Connection | None = connect(folder, create=True)
         self._batches = 0
         self.spare = 0
+        try:
+            self._mend(self._link)
+        except (OSError, sqlite3.Error) as error:
+            self.close()
+            raise QueueError(f"cannot use the queue {folder}: {error}") from None
         self._tidy()
 
     def write(self, batch: Sequence[Put | Settle]) -> list[list[Queued]]:
@@ -121,6 +126,15 @@ class Writer:
         ]
         link.execute("commit")
         return results, gone
+
+    def _mend(self, link: sqlite3.Connection) -> None:
+        """What a crash left: files of nobody go, and a mail whose file is not there waits for a person."""
+        large = link.execute("select number, id from mail where size > ?", (INLINE_BYTES,)).fetchall()
+        bodies.sweep(self._folder / DRAFTS, self._folder / BODIES, {name for _, name in large})
+        for number, name in large:
+            if not (self._folder / BODIES / name).exists():
+                log.error("queue: the content of %s is lost", name)
+                link.execute("update recipient set dead = 1, text = 'its content is lost' where mail = ?", (number,))
 
     def _undo(self) -> None:
         """Roll back; a connection that cannot even do that is dropped, and SQLite recovers with the next one."""
