@@ -19,6 +19,7 @@ from dmarcview_reports.model import Stored, Taken
 from . import files as record_files
 from .archive import Archive, Kept, Place, clean
 from .files import FileRow
+from .history import passed
 from .ledger import Ledger, bump
 from .plan import APART, CONFLICT, OUTCOME, Call, Fresh, Plan, doubtful, known_items, plan, raw_hash, shelf_of
 from .tables import bodies, files, items, others, refusals, reports
@@ -224,7 +225,6 @@ _OPTIONAL = ("org_name", "org_email", "generator", "adkim", "aspf", "p", "sp", "
 
 def _report(id_: int, f: Fresh, item_id: int, version: int) -> dict[str, Any]:
     r = f.report
-    passing = [s.dmarc_pass is True for s in r.records.shapes]
     return {
         "id": id_,
         "report_key": r.report_key,
@@ -252,7 +252,7 @@ def _report(id_: int, f: Fresh, item_id: int, version: int) -> dict[str, Any]:
         "warning_counts": orjson.dumps(r.warning_counts).decode(),
         "records": len(r.records),
         "messages": r.records.messages,
-        "dmarc_pass": sum(n for n, s in zip(r.records.count, r.records.shape, strict=True) if passing[s]),
+        "dmarc_pass": passed(r),
         "duplicates": f.duplicates,
     }
 

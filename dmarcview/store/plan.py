@@ -18,6 +18,7 @@ from dmarcview_reports.model import Report, Stored, Taken
 from . import verdicts
 from .archive import Place, clean
 from .files import Filed
+from .history import SAID, Said, imported, kin, said_by, said_in, short_identity
 from .ledger import chunks
 from .tables import items, reports
 
@@ -59,6 +60,7 @@ class Known(NamedTuple):
     content_hash: str
     apart: str | None
     auth: str
+    said: Said
 
 
 @dataclass(slots=True)
@@ -77,6 +79,10 @@ class Fresh:
     def shelf(self) -> str:
         """Where its rows will be."""
         return shelf_of(self.auth, self.apart)
+
+    def is_one_with(self, other: Report) -> bool:
+        """Is the other the same report: by identity, or because one of them was cut short by a history?"""
+        return self.report.identity == other.identity or imported(self.report) or imported(other)
 
     def filed(self) -> Filed:
         """The report as a record file takes it."""
@@ -145,13 +151,17 @@ def known_items(conn: Connection, hashes: Sequence[str]) -> tuple[dict[tuple[str
     return outcome, places
 
 
-def _known_reports(conn: Connection, identities: Sequence[str]) -> dict[str, list[Known]]:
+_KNOWN = (reports.c.id, reports.c.content_hash, reports.c.apart, reports.c.auth, *SAID)
+
+
+def _known_reports(conn: Connection, found: Sequence[Report]) -> dict[str, list[Known]]:
+    """Reports of the ledger with the identities of these, or that are one with them by a history."""
     known: dict[str, list[Known]] = {}
-    c = reports.c
-    query = select(c.identity, c.id, c.content_hash, c.apart, c.auth)
-    for part in chunks(identities):
-        for r in conn.execute(query.where(c.identity.in_(part))):
-            known.setdefault(r[0], []).append(Known(*r[1:]))
+    for part in chunks([report.identity for report in found]):
+        for r in conn.execute(select(reports.c.identity, *_KNOWN).where(reports.c.identity.in_(part))):
+            known.setdefault(r[0], []).append(Known(*r[1:5], said_in(*r[5:])))
+    for identity, rows in kin(conn, found, _KNOWN).items():
+        known.setdefault(identity, []).extend(Known(r[0], r[1], r[2], r[3], said_in(*r[4:])) for r in rows)
     return known
 
 
@@ -159,7 +169,7 @@ def plan(conn: Connection, call: Call) -> Plan:
     """Hold the inputs of a call against the ledger, in order."""
     out = Plan()
     items_known, _ = known_items(conn, call.hashes)
-    known = _known_reports(conn, [r.identity for t in call.taken for r in t.reading.reports])
+    known = _known_reports(conn, [r for t in call.taken for r in t.reading.reports])
     ours: dict[str, list[Fresh]] = {}
     for i, t in enumerate(call.taken):
         key = call.key(i)
@@ -170,7 +180,10 @@ def plan(conn: Connection, call: Call) -> Plan:
         stored = Stored(others=len(t.reading.others), refused=len(t.reading.refusals))
         for report in t.reading.reports:
             fresh = Fresh(report, i, t.verdict.auth, t.origin.received, None)
-            end = _place(out, fresh, known.get(report.identity, []), ours.setdefault(report.identity, []), call)
+            near = ours.setdefault(short_identity(report), [])
+            end = _place(out, fresh, known.get(report.identity, []), [f for f in near if f.is_one_with(report)], call)
+            if end != "duplicate":
+                near.append(fresh)
             stored = _count(stored, end, report)
         if earlier is None:
             out.new_items.append(i)
@@ -208,9 +221,25 @@ def _place(out: Plan, fresh: Fresh, known: list[Known], ours: list[Fresh], call:
         fresh.apart = UNKNOWN_DOMAIN
     elif _counted(out, known, ours) and not (believed and _make_way(out, known, ours)):
         fresh.apart = CONFLICT
-    ours.append(fresh)
+    if fresh.apart == CONFLICT and _same_by_history(out, fresh, known, ours, call):
+        return "duplicate"
     out.fresh.append(fresh)
     return fresh.apart or "counted"
+
+
+def _same_by_history(out: Plan, fresh: Fresh, known: list[Known], ours: list[Fresh], call: Call) -> bool:
+    """Does one that counts say what this one says, where only one of them came through parsedmarc's history?"""
+    said = said_by(fresh.report)
+    for k in known:
+        if (k.apart is None or k.id in out.admitted) and k.id not in out.ousted and said.agrees(k.said):
+            if not call.settles:
+                out.resent[k.id] = out.resent.get(k.id, 0) + 1
+            return True
+    for f in ours:
+        if f.apart is None and said.agrees(said_by(f.report)):
+            f.duplicates += 1
+            return True
+    return False
 
 
 def _counted(out: Plan, known: list[Known], ours: list[Fresh]) -> list[str]:

@@ -25,6 +25,7 @@ from . import verdicts
 from .archive import Archive, Kept, Place
 from .engine import Window
 from .errors import named
+from .history import SAID, originals, said_in
 from .ledger import bump, chunks, counter
 from .plan import APART, CONFLICT, DOUBT, MAIN, UNKNOWN_DOMAIN, raw_hash, shelf_of, watched_by
 from .tables import bodies, counters, files, items, others, refusals, reports
@@ -139,10 +140,12 @@ def _carry(store: Store, side: Store, conn: Connection) -> int:
 
 def _carry_report(store: Store, snapshot: Any, new: Connection, row: dict[str, Any]) -> int:
     c = reports.c
-    same = new.execute(select(c.content_hash, c.apart).where(c.identity == row["identity"])).all()
-    if any(h == row["content_hash"] for h, _ in same):
+    known = (c.content_hash, c.apart, *SAID)
+    same = [*new.execute(select(*known).where(c.identity == row["identity"])), *originals(new, row, known)]
+    said = said_in(*(row[column.name] for column in SAID))
+    if any(r[0] == row["content_hash"] or (r[1] is None and said.agrees(said_in(*r[2:]))) for r in same):
         return 0
-    if row["apart"] is None and any(apart is None for _, apart in same):
+    if row["apart"] is None and any(r[1] is None for r in same):
         row |= {"apart": CONFLICT, "shelf": APART}
     id_, version = bump(new, "report") + 1, bump(new, "version") + 1
     new.execute(insert(reports).values(row | {"id": id_, "version": version, "moved": False}))

@@ -91,6 +91,12 @@ class Records:
         return sum(self.count)
 
 
+def identity_of(submitter: str, domain: str, report_id: str, begin: int, end: int) -> str:
+    """Hex digest that is equal for re-sent reports."""
+    parts = (submitter, domain, report_id, str(begin), str(end))
+    return hashlib.blake2b("\x00".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """One aggregate report. `submitter` is the sender's own e-mail domain in lower case."""
@@ -123,8 +129,7 @@ class Report:
     @property
     def identity(self) -> str:
         """Hex digest of (submitter, policy domain, whole report id, begin, end): equal for re-sent reports."""
-        parts = (self.submitter, self.domain, self.report_id, str(self.begin), str(self.end))
-        return hashlib.blake2b("\x00".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        return identity_of(self.submitter, self.domain, self.report_id, self.begin, self.end)
 
     @property
     def report_key(self) -> str:
