@@ -23,7 +23,7 @@ from .allow import AllowError, AllowList
 from .envelope import Mail, Queued, Recipient
 from .message import Prepared, Refused, Trace, prepare
 from .queue import Queue, QueueError
-from .rates import HourlyRates
+from .rates import HourlyRates, Use
 from .settings import RelaySettings
 from .sign import NoKey, Signed, Signer, SignError
 from .users import User, UserRules, Users
@@ -107,7 +107,7 @@ class RelayPolicy(Policy):
             return refusal
         return None if self._queue.has_room(mail.declared_size) else NO_ROOM
 
-    def on_rcpt(self, client: Client, mail: Transaction, recipient: Address) -> Reply | None:  # noqa: ARG002 (a hook)
+    def on_rcpt(self, client: Client, mail: Transaction, recipient: Address) -> Reply | None:
         """Whether this client may send to this recipient, now."""
         rights = self._rights_of(client)
         if isinstance(rights, Reply):
@@ -118,7 +118,7 @@ class RelayPolicy(Policy):
             return Reply(
                 550, "5.7.1", f"No mail is sent to this address for now: {_one_line(held.reason)}", "suppressed"
             )
-        return self._judge_rates(rights, client, recipient)
+        return self._judge_rates(self._uses(rights, client, [*mail.recipients, recipient]))
 
     async def on_message(self, client: Client, mail: Transaction, content: Content) -> Reply:
         """Answers after the queue has synced the mail."""
@@ -133,18 +133,8 @@ class RelayPolicy(Policy):
             bool(client.user),
             mail.utf8,
         )
-        now = self._clock()
-
-        def prepared() -> Prepared:
-            return prepare(content.data, trace, hostname=self._hostname, now=now)
-
         try:
-            ready = await _work(content.size, prepared)
-            if refusal := self._judge(client, mail, ready):
-                return refusal
-            signed = await _work(content.size, lambda: self._signer.sign(ready.content, ready.from_domain))
-            whole = await self._whole(client, mail, ready, signed, now)
-            queued = await self._queue.put(whole, signed.content, trace.queue_id)
+            return await self._take(client, mail, content, trace)
         except Refused as refused:
             return refused.reply
         except NoKey as error:
@@ -154,6 +144,20 @@ class RelayPolicy(Policy):
         except QueueError as error:
             log.error("%s: mail not taken: %s", client.address, error)
             return NO_ROOM
+
+    async def _take(self, client: Client, mail: Transaction, content: Content, trace: Trace) -> Reply:
+        """Raises Refused, NoKey, SignError, QueueError."""
+        now = self._clock()
+
+        def prepared() -> Prepared:
+            return prepare(content.data, trace, hostname=self._hostname, now=now)
+
+        ready = await _work(content.size, prepared)
+        if refusal := self._judge(client, mail, ready):
+            return refusal
+        signed = await _work(content.size, lambda: self._signer.sign(ready.content, ready.from_domain))
+        whole = await self._whole(client, mail, ready, signed, now)
+        queued = await self._queue.put(whole, signed.content, trace.queue_id)
         if not whole.hold:
             self._worker_add(queued, signed.content)
         self._counters["accepted"] += 1
@@ -197,7 +201,14 @@ class RelayPolicy(Policy):
         for author in ready.froms:
             if not _on_all(rights.froms, author):
                 return Reply(550, "5.7.1", f"From {author} is not allowed here", "from_not_allowed")
-        return next(filter(None, (self._judge_recipient(rights, each) for each in mail.recipients)), None)
+        for recipient in mail.recipients:
+            if refusal := self._judge_recipient(rights, recipient):
+                return refusal
+        uses = self._uses(rights, client, mail.recipients)
+        if refusal := self._judge_rates(uses):
+            return refusal
+        self._rates.count(uses)  # no other session comes between, so that many at once stay within the limit
+        return None
 
     def _judge_sender(self, rights: _Rights, sender: Address | None) -> Reply | None:
         if sender is None:
@@ -215,16 +226,21 @@ class RelayPolicy(Policy):
             return Reply(550, "5.7.1", f"Recipient {recipient} is not allowed here", "recipient_not_allowed")
         return OWN_HOST if recipient.ascii_domain == self._hostname.lower() else None
 
-    def _judge_rates(self, rights: _Rights, client: Client, recipient: Address) -> Reply | None:
+    def _uses(self, rights: _Rights, client: Client, recipients: Sequence[Address]) -> list[Use]:
+        """What these recipients mean for the limits by the hour; nothing where there is no limit."""
         rates = self._settings.rates
-        limits = {
-            ("client", client_key(client.address)): rates.client_hour,
-            ("domain", recipient.ascii_domain): rates.domain_hour,
-        }
+        uses = [Use("client", client_key(client.address), len(recipients), rates.client_hour)]
         if client.user:
-            limits["user", client.user] = min(filter(None, (rates.user_hour, rights.rate)), default=0)
-        if reached := self._rates.admit(limits):
-            return Reply(450, "4.7.1", f"The hour's limit of this {reached[0]} is reached, try again later", "rate")
+            limit = min(filter(None, (rates.user_hour, rights.rate)), default=0)
+            uses.append(Use("user", client.user, len(recipients), limit))
+        if rates.domain_hour:
+            domains = Counter(recipient.ascii_domain for recipient in recipients)
+            uses += [Use("domain", domain, count, rates.domain_hour) for domain, count in domains.items()]
+        return [use for use in uses if use.limit]
+
+    def _judge_rates(self, uses: Sequence[Use]) -> Reply | None:
+        if full := self._rates.full(uses):
+            return Reply(450, "4.7.1", f"The hour's limit of this {full.kind} is reached, try again later", "rate")
         return None
 
     # what is queued

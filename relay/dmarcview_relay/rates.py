@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 HOUR = 3_600
 KEYS = 100_000  # most users, clients and domains that are counted in an hour; more are not limited
 
 Key = tuple[str, str]  # kind, name
+
+
+class Use(NamedTuple):
+    """So many recipients more of one kind and name; `limit` by the hour, 0 is none."""
+
+    kind: str  # user, client or domain
+    name: str
+    recipients: int
+    limit: int
 
 
 class HourlyRates:
@@ -19,16 +29,23 @@ class HourlyRates:
         self._now: dict[Key, int] = {}
         self._before: dict[Key, int] = {}
 
-    def admit(self, limits: dict[Key, int]) -> Key | None:
-        """Count one under each key, or give the first key whose limit is reached and count nothing. 0 is no limit."""
+    def full(self, uses: Sequence[Use]) -> Use | None:
+        """The first that would go above its limit, if any. Nothing is counted."""
         passed = self._turn()
-        for key, limit in limits.items():
-            if limit and self._now.get(key, 0) + int(self._before.get(key, 0) * (1 - passed)) >= limit:
-                return key
-        for key, limit in limits.items():
-            if limit and (key in self._now or len(self._now) < KEYS):
-                self._now[key] = self._now.get(key, 0) + 1
+        for use in uses:
+            key = use.kind, use.name
+            had = self._now.get(key, 0) + int(self._before.get(key, 0) * (1 - passed))
+            if use.limit and had + use.recipients > use.limit:
+                return use
         return None
+
+    def count(self, uses: Sequence[Use]) -> None:
+        """These were sent."""
+        self._turn()
+        for use in uses:
+            key = use.kind, use.name
+            if use.limit and (key in self._now or len(self._now) < KEYS):
+                self._now[key] = self._now.get(key, 0) + use.recipients
 
     def _turn(self) -> float:
         """Begin a new hour when it is time; the passed part of this hour, 0 to 1."""
