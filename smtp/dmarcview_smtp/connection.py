@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import secrets
+import ssl
 from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP
@@ -299,10 +300,13 @@ class Connection(SMTP):
 
     # TLS
 
+    def _tls_context(self) -> ssl.SSLContext:
+        assert self.site.certificate is not None
+        return self.site.certificate.context
+
     async def _start_tls(self) -> None:
         """Hand the connection to TLS. Input that is here already is the beginning of the handshake."""
         settings, raw = self.site.settings, self._wire
-        assert self.site.certificate is not None
         assert raw is not None
         raw.pause_reading()  # from here on the client's bytes are for the handshake; start_tls reads again
         self._secured = True
@@ -313,7 +317,7 @@ class Connection(SMTP):
             self.loop.start_tls(
                 raw,
                 self,
-                self.site.certificate.context,
+                self._tls_context(),
                 server_side=True,
                 ssl_handshake_timeout=settings.tls_seconds,
                 ssl_shutdown_timeout=settings.linger_seconds,

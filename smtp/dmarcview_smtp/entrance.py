@@ -18,6 +18,7 @@ from .site import Site
 from .tls import Certificate
 
 BACKLOG = 512
+Certificates = Certificate | Callable[[Listener], Certificate | None] | None
 
 
 @dataclass(slots=True, eq=False)
@@ -43,27 +44,26 @@ class Entrance:
         settings: DoorSettings,
         *,
         hostname: str,
-        certificate: Certificate | None = None,
+        certificate: Certificates = None,
         spill: Path | None = None,
         door: Callable[[Site], Connection] = Door,
     ) -> None:
-        """`spill` is the folder for large mails on their way in, the system's temporary folder when None."""
+        """`spill` is the folder for large mails on their way in, the system's temporary folder when None.
+
+        `certificate` is one for all listeners, or a function that gives each its own.
+        """
         self.gate = Gate(settings)
         self._policy = policy
         self._settings = settings
         self._hostname = hostname
-        self._certificate = certificate
+        self._certificate: Certificates = certificate
         self._spill = spill
         self._door = door
         self._open: list[_Gateway] = []
         self._shut: list[_Gateway] = []  # nobody comes in any more, some may be inside
 
-    async def open(self, listener: Listener, certificate: Certificate | None = None) -> tuple[str, int]:
-        """Listen; gives the address and port in use, or (path, 0). `certificate` is for this listener alone.
-
-        Raises OSError, and ValueError for bad settings.
-        """
-        certificate = certificate or self._certificate
+    async def open(self, listener: Listener) -> tuple[str, int]:
+        """Listen; gives the address and port in use, or (path, 0). Raises OSError, and ValueError for bad settings."""
         gateway = _Gateway(self._site(listener))
         loop = asyncio.get_running_loop()
 
@@ -83,12 +83,13 @@ class Entrance:
     def _site(self, listener: Listener) -> Site:
         if listener.mode not in MODES or listener.protocol not in PROTOCOLS:
             raise ValueError(f"mode is one of {', '.join(MODES)}; protocol one of {', '.join(PROTOCOLS)}")
-        if listener.mode != "plain" and self._certificate is None:
+        certificate = self._certificate(listener) if callable(self._certificate) else self._certificate
+        if listener.mode != "plain" and certificate is None:
             raise ValueError(f"mode {listener.mode} needs a certificate")
-        return Site(self._policy, self._settings, listener, self._hostname, self.gate, self._certificate, self._spill)
+        return Site(self._policy, self._settings, listener, self._hostname, self.gate, certificate, self._spill)
 
     async def change(
-        self, listeners: Sequence[Listener], settings: DoorSettings, certificate: Certificate | None
+        self, listeners: Sequence[Listener], settings: DoorSettings, certificate: Certificates
     ) -> list[tuple[str, int]]:
         """Listen on these and with these bounds from now on; who is inside notices nothing. Gives what is in use.
 
