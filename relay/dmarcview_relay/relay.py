@@ -1,0 +1,268 @@
+"""The relay as a whole: front door, policy, signer, queue and delivery in one process and one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import socket
+import ssl
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from dmarcview_smtp.connection import Connection
+from dmarcview_smtp.entrance import Entrance
+from dmarcview_smtp.settings import Listener
+from dmarcview_smtp.site import Site
+from dmarcview_smtp.tls import Certificate
+
+from .accept import RelayPolicy
+from .allow import AllowError
+from .auth import Guard
+from .bounce import Author
+from .deliver import Courier
+from .dkimdns import HOLD, KeyWatch, held_for
+from .dns import Resolver, SystemResolver
+from .door import RelayDoor
+from .keeper import Keeper
+from .keys import KeyRing, SigningKey
+from .queue import Queue, QueueError
+from .returns import Returns
+from .settings import HOUR, RelayListener, RelaySettings
+from .sign import Signer
+from .users import UserError, Users
+from .worker import Worker
+
+log = logging.getLogger(__name__)
+
+LOCK_SECONDS = 5.0  # how long a relay that ends may take to let go of the folder
+HELD_SECONDS = 30.0  # between two looks whether a held mail's key is in the DNS now
+
+
+class RelayError(Exception):
+    """The relay cannot run so; the text says why."""
+
+
+class Relay:
+    """The service. `start` listens and delivers, `stop` ends it gracefully, `reload` swaps the settings.
+
+    counters["accepted"] counts mails, counters["bytes"] their bytes; every other key is a reason for a refusal.
+    """
+
+    def __init__(
+        self,
+        settings: RelaySettings,
+        folder: Path,
+        resolver: Resolver | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`folder` holds queue, keys and users of this relay; one process at a time serves it."""
+        self.settings = settings
+        self.counters: Counter[str] = Counter()
+        self.listening: list[tuple[str, int]] = []  # address and port, or (path, 0), of each listener
+        self.hostname = settings.hostname or socket.getfqdn()
+        self._folder = folder
+        self._resolver = resolver or SystemResolver(dnssec=settings.delivery.dnssec)
+        self._clock = clock
+        self._lock = -1
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Listen, and deliver what waits. Raises RelayError, OSError; nothing runs then."""
+        self._lock = await _locked(self._folder)
+        try:
+            self._assemble()
+            await self._listen()
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._tasks = [asyncio.create_task(work) for work in self._work()]
+        for host, port in self.listening:
+            log.info("listening on %s", f"{host} port {port}" if port else host)
+
+    def _assemble(self) -> None:
+        settings, folder = self.settings, self._folder
+        try:
+            self.queue = Queue(folder, reserve=settings.queue.reserve_bytes, clock=self._clock)
+            self._users = Users(folder / "users.json")
+            self._guard = Guard(settings, self._users)
+        except (QueueError, UserError, OSError, ValueError) as error:
+            raise RelayError(str(error)) from None
+        self.keys = KeyRing(folder / "keys", clock=self._clock)
+        self._signer = Signer(self.keys, clock=self._clock)
+        self._watch = KeyWatch(self._resolver, settings.keys.check_seconds)
+        self._courier = Courier(settings, self.hostname, self._resolver, lambda: self.listening, self._clock)
+        self.worker = Worker(
+            settings,
+            self.queue,
+            self._courier,
+            returns=self._returns(settings),
+            logged=lambda ticket: self.queue.logged(ticket.recipient.address, plain=self.settings.plain_recipients),
+            clock=self._clock,
+        )
+        try:
+            self._policy = RelayPolicy(
+                settings,
+                self.hostname,
+                self._signer,
+                self.queue,
+                self.worker.add,
+                self._clock,
+                self.counters,
+                users=self._users,
+                key_hold=self._key_hold,
+            )
+        except (AllowError, ValueError) as error:
+            raise RelayError(str(error)) from None
+
+    async def _listen(self) -> None:
+        settings = self.settings
+        spill = self._folder / "tmp"
+        spill.mkdir(mode=0o700, exist_ok=True)
+        self._entrance = Entrance(
+            self._policy,
+            settings.limits,
+            hostname=self.hostname,
+            certificate=_certificates(settings),
+            spill=spill,
+            door=self._door,
+        )
+        try:
+            for listener in settings.listeners:
+                self.listening.append(await self._entrance.open(listener))
+        except (OSError, ValueError, ssl.SSLError) as error:
+            await self._entrance.close(0)
+            self.listening.clear()
+            self._release()
+            raise RelayError(f"cannot listen: {error}") from None
+
+    def _door(self, site: Site) -> Connection:
+        return RelayDoor(site, self._guard)
+
+    def _returns(self, settings: RelaySettings) -> Returns:
+        return Returns(self._signer, Author(self.hostname, settings.queue.postmaster), settings.queue)
+
+    def _work(self) -> Sequence[Coroutine[Any, Any, None]]:
+        settings = self.settings
+        keeper = Keeper(
+            self.keys,
+            self._resolver,
+            settings.keys,
+            hostname=self.hostname,
+            queue_life=settings.queue.expire_hours * HOUR,
+            clock=self._clock,
+        )
+        works = [self.worker.run(), self._free_held()]
+        if settings.keys.check != "off":
+            works.append(keeper.run(lambda _: self._watch.forget()))
+        return works
+
+    async def stop(self) -> None:
+        """Take no more, finish what is under way, close the queue."""
+        grace = self.settings.stop_seconds
+        await self._entrance.close(grace)
+        await self.worker.stop(grace)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.listening.clear()
+        await asyncio.to_thread(self._release)
+
+    def _release(self) -> None:
+        self._guard.close()
+        self.queue.close()
+        os.close(self._lock)
+
+    async def reload(self, settings: RelaySettings) -> None:
+        """Use these settings from now on; no connection is dropped. Raises RelayError, and then the old ones stay."""
+        before = self.settings
+        if (settings.hostname or socket.getfqdn()) != self.hostname:
+            raise RelayError("the host's name cannot change while the relay runs: start it again")
+        try:
+            self._policy.configure(settings)
+            self._guard.renew(settings)
+            self.settings = settings
+            self.listening = await self._entrance.change(settings.listeners, settings.limits, _certificates(settings))
+        except (AllowError, ValueError, OSError) as error:
+            self.settings = before
+            self._policy.configure(before)
+            self._guard.renew(before)
+            raise RelayError(str(error)) from None
+        self._courier.settings = settings
+        self.worker.reroute(settings, self._returns(settings))
+
+    # keys that the DNS does not show
+
+    async def _key_hold(self, dkim: Sequence[tuple[str, str]]) -> str:
+        return await self._watch.hold(self._signed_with(dkim))
+
+    def _signed_with(self, dkim: Sequence[tuple[str, str]]) -> list[SigningKey]:
+        by_name = {(key.domain, key.selector): key for key in self.keys.all()}
+        return [by_name[name] for name in dkim if name in by_name]
+
+    async def _free_held(self) -> None:
+        """Let mails go whose key the DNS shows now."""
+        while True:
+            await asyncio.sleep(HELD_SECONDS)
+            try:
+                await self.free_held()
+            except QueueError as error:
+                log.error("held mails stay: %s", error)
+
+    async def free_held(self) -> int:
+        """Look once; how many mails were freed. Raises QueueError."""
+        if not self.queue.count()["held"]:
+            return 0
+        if self.settings.keys.check != "hold":
+            return self._freed(await self.queue.release(HOLD), "keys are not checked any more")
+        freed = 0
+        for key in self.keys.all():
+            if not await self._watch.hold([key]):
+                freed += self._freed(await self.queue.release(held_for(key)), f"{key.name} is in the DNS")
+        return freed
+
+    def _freed(self, found: Sequence[Any], why: str) -> int:
+        if found:
+            log.info("%d held mails leave: %s", len(found), why)
+        for queued in found:
+            self.worker.add(queued)
+        return len(found)
+
+
+async def _locked(folder: Path) -> int:
+    """The lock of the folder, as an open file: it ends with the process. One that is just dying is waited for."""
+    try:
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise RelayError(f"cannot use {folder}: {error.strerror}") from None
+    end = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return handle
+        except BlockingIOError:
+            if time.monotonic() > end:
+                os.close(handle)
+                raise RelayError(f"another relay serves {folder} already") from None
+        await asyncio.sleep(0.02)
+
+
+def _certificates(settings: RelaySettings) -> Callable[[Listener], Certificate | None]:
+    """The certificate of each listener: one pair of files for all, with the CA of its own clients."""
+    made: dict[str, Certificate] = {}
+
+    def certificate(listener: Listener) -> Certificate | None:
+        if listener.mode == "plain" or not settings.certificate:
+            return None
+        assert isinstance(listener, RelayListener)
+        if listener.client_ca not in made:
+            ca = Path(listener.client_ca) if listener.client_ca else None
+            made[listener.client_ca] = Certificate(Path(settings.certificate), Path(settings.key), ca)
+        return made[listener.client_ca]
+
+    return certificate
