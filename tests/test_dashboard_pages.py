@@ -12,7 +12,7 @@ import pandas as pd
 import plotly
 import pytest
 from dash import dcc, html
-from dashboard_data import HOSTILE_NAME, TODAY, fill
+from dashboard_data import HOSTILE_NAME, TODAY, Reporter, fill, noon, record_xml, report_xml, taken
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +21,7 @@ from dmarcview.dashboard.frames import Frames
 from dmarcview.dashboard.pages import intake, overview, report, reports, sources
 from dmarcview.dashboard.papers import Papers
 from dmarcview.dashboard.plain import plain
+from dmarcview.store import Store
 
 COUNTS = [*(o.key for o in theme.OUTCOMES), "messages", "dmarc_pass", "dkim_aligned", "spf_aligned"]
 DAYS = st.dates(date(2015, 1, 1), date(2099, 1, 1))
@@ -281,6 +282,25 @@ def test_an_old_collection_ends_on_its_newest_day() -> None:
 # pages
 
 
+def test_the_default_window_waits_for_the_domains_that_it_is_about(tmp_path: Path) -> None:
+    early, late = Reporter("early.example", "Early", 1, 1), Reporter("late.example", "Late", 1, 1)
+    taken_now = [
+        taken(report_xml(reporter, domain, TODAY - timedelta(days=ago), record), f"{domain}-{ago}", int(noon()))
+        for reporter, domain, behind in ((early, "example.com", 1), (late, "example.net", 4))
+        for record in [record_xml("192.0.2.1", 100, domain, "none", True, True)]
+        for ago in range(behind, 40)
+    ]
+    yesterday, before = TODAY - timedelta(days=1), TODAY - timedelta(days=4)
+    with Store.open(tmp_path, clock=noon) as store:
+        store.append_many(taken_now)
+        ends = Frames(store).last_complete
+        assert ends(url.View()) == before
+        assert ends(url.View(domain="example.com")) == yesterday
+        assert ends(url.View(domain="example.net")) == before
+        assert Frames(store, watched=("example.com",)).last_complete(url.View()) == yesterday
+        assert Frames(store, watched=("example.org",)).last_complete(url.View()) == before
+
+
 def test_the_verdict_says_good_watch_bad_and_nothing() -> None:
     def level(own_pass: int, own_fail: int, delivered: int = 0) -> str:
         messages = own_pass + own_fail + delivered
@@ -319,7 +339,7 @@ def test_the_numbers_of_the_overview_are_those_of_the_store(frames: Frames) -> N
     from dmarcview import query
 
     view = url.View()
-    since, until = view.window(frames.last_complete())
+    since, until = frames.window(view)
     assert (until - since).days == 29
     assert until == TODAY - timedelta(days=2)  # yesterday's reports are not all in
     now = verdict.totals(frames.daily(view))

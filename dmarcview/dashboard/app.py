@@ -78,7 +78,7 @@ def _frames(source: Any) -> tuple[Frames, dict[str, Any]]:
     url = source.data.url or None
     store = Store.open(data_dir(source), url=url, watched=source.domains.watched)
     pages = source.dashboard
-    return Frames(store, doubtful=source.trust.unverified), {
+    return Frames(store, doubtful=source.trust.unverified, watched=source.domains.watched), {
         "prefix": pages.prefix,
         "title": pages.title,
         "hosts": (*pages.hosts, pages.listen),

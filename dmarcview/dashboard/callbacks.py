@@ -73,7 +73,8 @@ def _frame(app: Dash, desk: Desk) -> None:
         Input("filters-clear", "n_clicks"),
     )
     def filters(search: Any, *values: Any) -> tuple[Any, ...]:
-        view, last = url.parse(search), frames.last_complete()
+        view = url.parse(search)
+        last = frames.last_complete(view)
         changed = str(ctx.triggered_id or "")
         new = view
         if changed == "filters-clear":
@@ -90,7 +91,7 @@ def _frame(app: Dash, desk: Desk) -> None:
         written = url.write(replace(new, source=view.source if new == view else None))
         links = [url.href(desk.prefix, path, replace(new, source=None)) for _, path, _ in shell.PAGES]
         same = new == view
-        return (no_update if same else written, *shell.controls(new, last), *links)
+        return (no_update if same else written, *shell.controls(new, frames.last_complete(new)), *links)
 
     @app.callback(Output("filter-domain", "data"), Input("version", "data"), Input("url", "search"))
     def domains(_: Any, search: Any) -> list[dict[str, str]]:
@@ -120,7 +121,7 @@ def _page(desk: Desk, path: str, view: url.View) -> Any:
 
 
 def _window(desk: Desk, view: url.View) -> str:
-    since, until = view.window(desk.frames.last_complete())
+    since, until = desk.frames.window(view)
     return f"{since.day} {since:%b %Y} – {until.day} {until:%b %Y}, UTC"
 
 
@@ -145,7 +146,7 @@ def _overview(app: Dash, desk: Desk) -> None:
             return "", plain(overview.no_data(desk.watched, desk.address)), None, None, strip, None
         daily = frames.daily(view)
         now, before = verdict.totals(daily), verdict.totals(frames.daily_before(view))
-        since, until = view.window(frames.last_complete())
+        since, until = frames.window(view)
         banner: Any = overview.sentence(now, since, until)
         if not now.messages:
             banner = overview.nothing_here(view, url.href(desk.prefix, "/", url.View()))

@@ -43,8 +43,16 @@ class SourceView:
 class Frames:
     """Cached questions to one store; safe for the threads of the server."""
 
-    def __init__(self, store: Store, *, today: Callable[[], date] | None = None, doubtful: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        today: Callable[[], date] | None = None,
+        doubtful: bool = False,
+        watched: tuple[str, ...] = (),
+    ) -> None:
         self.store = store
+        self.watched = frozenset(watched)  # days wait for reports on these and what is below them; empty: on all
         self.doubtful = doubtful  # `[trust] unverified`: reports of mails that nobody vouches for count too
         self._today = today or (lambda: datetime.fromtimestamp(store.clock(), UTC).date())
         self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
@@ -96,7 +104,7 @@ class Frames:
         """The store's filters for a view; both days included, by default the view's own window."""
         from dmarcview.query import Filters
 
-        first, last = view.window(self.last_complete())
+        first, last = self.window(view)
         return Filters(
             domains=(view.domain,) if view.domain else None,
             since=since or first,
@@ -131,40 +139,54 @@ class Frames:
         return bool(self.cached("any", None, lambda: query.report_count(self.store, query.Filters(verified=False)) > 0))
 
     def freshness(self, view: url.View) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """`freshness.strip` for the domain of a view."""
+        """`freshness.strip` for the domain of a view, else for the watched ones."""
         from dmarcview.query.arrivals import arrivals
 
         today = self.today()
         since = today - timedelta(days=fresh.STRIP_DAYS + fresh.HISTORY_DAYS)
-        asked = replace(self.every(), domains=(view.domain,) if view.domain else None, since=since, until=today)
+        asked = replace(self.every(), domains=self._awaited(view), since=since, until=today)
         ask = lambda: fresh.strip(arrivals(self.store, asked), today)  # noqa: E731
         return self.cached("freshness", asked, ask)
 
-    def last_complete(self) -> date:
-        """The day on which default windows end."""
+    def _awaited(self, view: url.View) -> tuple[str, ...] | None:
+        """The domains whose reports make a day of a view complete; None: of all."""
+        from dmarcview.store.plan import watched_by
+
+        if view.domain:
+            return (view.domain,)
+        names = self.domain_names()
+        found = tuple(name for name in names if watched_by(name, self.watched))
+        return found if 0 < len(found) < len(names) else None
+
+    def last_complete(self, view: url.View) -> date:
+        """The day on which the default window of a view ends: complete for the domains that it is about."""
 
         def ask() -> date:
             known = self.domain_frame()
             newest = known["last_day"].max().date() if len(known) else None
-            days, _ = self.freshness(url.View())
+            days, _ = self.freshness(view)
             return fresh.last_complete(days, newest, self.today())
 
-        return self.cached("last", None, ask)
+        return self.cached("last", view.domain, ask)
+
+    def window(self, view: url.View) -> tuple[date, date]:
+        """(first day, last day) of a view, both included."""
+        return view.window(self.last_complete(view))
 
     # traffic
 
     def daily(self, view: url.View) -> pd.DataFrame:
         """The window of a view by day, without gaps: the counts of `query.daily` and `complete`."""
-        return _cut(self._daily(view), *view.window(self.last_complete()))
+        return _cut(self._daily(view), *self.window(view))
 
     def daily_before(self, view: url.View) -> pd.DataFrame:
         """The window of the same length before."""
-        since, until = view.window(self.last_complete())
+        since, until = self.window(view)
         return _cut(self._daily(view), *_before(since, until))
 
     def daily_shown(self, view: url.View) -> pd.DataFrame:
         """As `daily`; a window that ends by default goes on through the days that are not complete yet."""
-        since, until = view.window(self.last_complete())
+        since, until = self.window(view)
         return _trimmed(_cut(self._daily(view), since, self._open_end(view, until)))
 
     def own_daily(self, view: url.View) -> pd.DataFrame:
@@ -187,7 +209,7 @@ class Frames:
         """All days that the charts and tiles of a view need, asked once: its window, the one before, the open days."""
         from dmarcview import query
 
-        since, until = view.window(self.last_complete())
+        since, until = self.window(view)
         first, last = _before(since, until)[0], self._open_end(view, until)
         asked = self.filters(view, first, last)
 
@@ -195,7 +217,7 @@ class Frames:
             days = pd.date_range(first, last, freq="D", unit="s")
             found = query.daily(self.store, asked).set_index("day").reindex(days, fill_value=0)
             out = found.rename_axis("day").reset_index()
-            strip, _ = self.freshness(url.View())
+            strip, _ = self.freshness(view)
             still_open = set(strip.loc[~strip["complete"].astype(bool), "day"]) if len(strip) else set()
             out["complete"] = ~out["day"].isin(still_open) & (out["day"] < pd.Timestamp(self.today()))
             return out
@@ -213,7 +235,7 @@ class Frames:
         """All about one source in the window of a view, whatever class and result the view asks for."""
         from dmarcview import query
 
-        since, until = view.window(self.last_complete())
+        since, until = self.window(view)
         asked = replace(self.filters(view), domains=(domain,), source_class=None, result=None, source_ip=None)
 
         def ask() -> SourceView:

@@ -66,7 +66,9 @@ def last_complete(days: pd.DataFrame, newest: date | None, today: date) -> date:
     fallback = today - timedelta(days=1)
     if newest is not None and newest < today - timedelta(days=STRIP_DAYS):
         return newest
-    done = days.loc[days["complete"] & (days["messages"] > 0), "day"] if len(days) else days
+    done = days.loc[days["complete"], "day"] if len(days) else days
+    if newest is not None and len(done):
+        done = done[done <= pd.Timestamp(newest)]
     if len(done):
         return done.max().date()  # type: ignore[no-any-return]
     return min(newest, fallback) if newest is not None else fallback

@@ -94,7 +94,7 @@ class Papers:
 
     def days_of_receipt(self, view: url.View) -> tuple[date, date | None]:
         """(first day, last day) by which intake is shown; a window that ends by default is open: mail comes now."""
-        first, last = view.window(self.frames.last_complete())
+        first, last = self.frames.window(view)
         return first, last if view.until is not None else None
 
     def intake(self, view: url.View) -> Counts:
