@@ -156,6 +156,7 @@ class Writer:
             (empty,) = link.execute("pragma freelist_count").fetchone()
             if empty * page > SPARE_BYTES and empty > pages * 7 // 8:
                 link.execute("vacuum")
+                link.execute("pragma wal_checkpoint(passive)")  # only this makes the file shorter
                 empty = 0
             self.spare = empty * page
         except sqlite3.Error as error:  # no room, or somebody reads just now: the next time will do
