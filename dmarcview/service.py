@@ -115,7 +115,7 @@ async def _receive(config: Config, settings: ReceiveSettings, status: Path, with
         loop.add_signal_handler(number, ended.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
     if with_parent:
-        await _end_with_parent(loop, ended)
+        await end_with_parent(loop, ended.set)
     box = spool(config)
     receiver = Receiver(settings, box)
     await receiver.start()
@@ -136,12 +136,12 @@ async def _receive(config: Config, settings: ReceiveSettings, status: Path, with
         log.info("stopped; %d mails taken", receiver.counters["accepted"])
 
 
-async def _end_with_parent(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
-    """Set `ended` when standard input ends."""
+async def end_with_parent(loop: asyncio.AbstractEventLoop, end: Callable[[], None]) -> None:
+    """Call `end` when standard input ends."""
 
     class Watch(asyncio.Protocol):
         def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncio's name)
-            ended.set()
+            end()
 
     await loop.connect_read_pipe(Watch, sys.stdin)
 
@@ -151,12 +151,14 @@ def ingest(config: Config, status: Path, stop: Stop, *, once: bool = False) -> i
 
     Returns the number of refused inputs. Raises StoreError when the store cannot be opened.
     """
+    from dmarcview.shipping import Shipping
     from dmarcview.upkeep import Upkeep, classify, open_store
     from dmarcview_reports.ingest import Ingest
 
     verdict = judge(config)
     store = open_store(config)
     upkeep = None if once else Upkeep(config, verdict)
+    shipping = Shipping(configuration.data_dir(config) / "relay", store.ledger)
     worker = Ingest(
         spool(config),
         store,
@@ -168,14 +170,17 @@ def ingest(config: Config, status: Path, stop: Stop, *, once: bool = False) -> i
     try:
         if upkeep is None:
             worker.step()
+            shipping.step()
             classify(store, config, int(store.clock()))
         else:
             upkeep.start()
+            shipping.start()
             write_status(status, {})
             worker.run(stop)
     finally:
         status.unlink(missing_ok=True)
         worker.close()
+        shipping.stop()
         if upkeep is not None:
             upkeep.stop()
         store.close()
@@ -203,7 +208,7 @@ def dashboard(config: Config, status: Path, stop: Stop, announce: Callable[[str]
 
 
 def serve(config: Config, arguments: Sequence[str], stop: Stop, status: Path, announce: Callable[[str], None]) -> None:
-    """Run receiver, ingest and dashboard as processes until the stop.
+    """Run receiver, relay, ingest and dashboard as processes until the stop; the relay when somebody may send.
 
     `arguments` are the options that every child gets (--config, --data, --port). Raises ServiceError when one of them
     does not come up.
@@ -219,7 +224,19 @@ def serve(config: Config, arguments: Sequence[str], stop: Stop, status: Path, an
         Child("ingest", ["ingest", *shared], run / "ingest.json"),
         Child("dashboard", ["dashboard", *arguments], run / "dashboard.json"),
     ]
-    supervisor = Supervisor(children, stop, check=lambda: _usable(arguments))
+
+    def with_relay(found: Config) -> None:
+        if found.relay.senders and "relay" not in (child.name for child in children):
+            children.insert(1, Child("relay", ["relay", *shared], run / "relay.json", reloads=True))
+
+    def usable() -> bool:
+        found = _usable(arguments)
+        if found is not None:
+            with_relay(found)
+        return found is not None
+
+    with_relay(config)
+    supervisor = Supervisor(children, stop, check=usable)
     try:
         found = supervisor.start()
         if not stop.ending:
@@ -232,18 +249,18 @@ def serve(config: Config, arguments: Sequence[str], stop: Stop, status: Path, an
 
 
 def _announce(found: dict[str, dict[str, Any]], announce: Callable[[str], None]) -> None:
-    for one in found["receive"]["listening"]:
-        announce(f"mail: {one['host']}" + (f" port {one['port']}" if one["port"] else ""))
+    for name, words in (("receive", "mail"), ("relay", "mail to be sent")):
+        for one in found.get(name, {}).get("listening", ()):
+            announce(f"{words}: {one['host']}" + (f" port {one['port']}" if one["port"] else ""))
     announce(f"pages: {found['dashboard']['url']}")
 
 
-def _usable(arguments: Sequence[str]) -> bool:
-    """Whether the settings file, as it is now, has no fault; faults are logged and the old settings stay."""
+def _usable(arguments: Sequence[str]) -> Config | None:
+    """The settings as they are now; None when they have a fault, which is logged, and the old ones stay."""
     path = next((a.partition("=")[2] for a in arguments if a.startswith("--config=")), None)
     try:
-        configuration.load(path)
+        return configuration.load(path, look=True)
     except configuration.ConfigError as error:
         for line in str(error).splitlines():
             log.error("not reloaded: %s", line)
-        return False
-    return True
+        return None

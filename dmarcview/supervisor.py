@@ -47,6 +47,7 @@ class Child:
     wait: float = FIRST_WAIT
     again_at: float = 0.0
     deaths: int = field(default=0)
+    reloads: bool = False  # reads its settings again on SIGHUP, and needs no new start for them
 
 
 def write_status(path: Path, facts: dict[str, Any]) -> None:
@@ -199,6 +200,9 @@ class Supervisor:
     def _reload(self) -> None:
         log.info("settings read again; the processes start anew")
         for child in self.children:
+            if child.reloads and child.process is not None and child.process.poll() is None:
+                child.process.send_signal(signal.SIGHUP)
+                continue
             _stop(child)
             if self.stop.ending:
                 return

@@ -91,6 +91,13 @@ def _restore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", help="folder that `dmarcview backup` wrote; --data is the new store")
 
 
+def _init(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", nargs="?", metavar="FILE", default="dmarcview.toml",
+                        help="file to write, - for standard output (dmarcview.toml)")  # fmt: skip
+    parser.add_argument("--domain", action="append", help="domain of yours; may be given several times")
+    parser.add_argument("--hostname", help="name of this host towards others (mail. before the first domain)")
+
+
 def _config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("check", "show", "reference"))
     parser.add_argument("--write", metavar="DIR", help="reference: write every page into this folder")
@@ -110,6 +117,33 @@ def _label(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--note", default="", help="why, for those who come later")
 
 
+def _queue(parser: argparse.ArgumentParser) -> None:
+    actions = ("list", "show", "retry", "hold", "release", "delete", "redirect", "suppressed")
+    parser.add_argument("action", nargs="?", choices=actions, default="list")
+    parser.add_argument("words", nargs="*", metavar="WHICH", help="an id, a recipient domain or address, or all; "
+                        "redirect: then the new address; suppressed: list, add ADDRESS or remove ADDRESS")  # fmt: skip
+    parser.add_argument("--state", choices=("waiting", "held", "dead"), help="list: only recipients in this state")
+    parser.add_argument("--raw", action="store_true", help="show: write the mail as it leaves, byte for byte")
+    parser.add_argument("--note", default="", help="hold, suppressed add: why")
+    parser.add_argument("--days", type=_whole, default=0, help="suppressed add: for so long, 0 for ever (0)")
+    parser.add_argument("--limit", type=_whole, default=50, help="most mails of the list, 0 for all (50)")
+
+
+def _key(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("list", "new", "show", "rotate", "retire", "import"))
+    parser.add_argument("names", nargs="*", metavar="NAME", help="domain, then selector; import: file, then domain")
+    parser.add_argument("--selector", help="name of the key in the DNS; by default this host's name and the day")
+    parser.add_argument("--bits", type=_whole, choices=(2048, 3072, 4096), help="length of a new RSA key (2048)")
+    parser.add_argument("--ed25519", action="store_true", help="new: make an Ed25519 key beside the RSA key")
+
+
+def _dns(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("show", "check"), help="what to publish, or whether it is published")
+    parser.add_argument("domain", metavar="DOMAIN", help="domain in the From of your mail")
+    parser.add_argument("--source", action="append", metavar="ADDRESS", help="address that mail leaves from; "
+                        "by default [relay.delivery] source_ipv4 and source_ipv6, or this host's")  # fmt: skip
+
+
 COMMANDS: tuple[Command, ...] = (
     Command("import", "intake:run_import", "Read files and folders of reports into the store.", _import),
     Command("parse", "intake:run_parse", "Read files and print what is in them; nothing is stored.", _paths),
@@ -120,15 +154,21 @@ COMMANDS: tuple[Command, ...] = (
     Command("refused", "refused:run", "What did not become rows: list, show, replay.", _refused),
     Command("export", "ask:run_export", "Write record rows for other programs.", _export, True),
     Command("label", "label:run", "Say yourself what a source is.", _label),
+    Command("queue", "queue:run", "Mail that waits to be delivered: see it, hold it, try it, redirect it.", _queue),
     Command("receive", "run:run_receive", "Take report mails by SMTP and LMTP into the spool.", _status),
+    Command("relay", "run:run_relay", "Take mail for sending, sign it and deliver it.", _status),
     Command("ingest", "run:run_ingest", "Take mails from the spool into the store; keep the store in order.", _ingest),
     Command("dashboard", "run:run_dashboard", "Serve the pages.", _dashboard),
-    Command("serve", "run:run_serve", "All three in one: receive, ingest, dashboard.", _dashboard),
+    Command("serve", "run:run_serve", "All in one: receive, relay, ingest, dashboard.", _dashboard),
+    Command("reload", "relay:run_reload", "Tell what runs to read its settings again."),
     Command("demo", "run:run_demo", "A year of made-up traffic, and live mails.", _demo),
+    Command("key", "key:run", "DKIM keys: make, list, show their DNS records, rotate, retire, import.", _key),
+    Command("dns", "dns:run", "What a sending domain must publish, and whether it does.", _dns),
     Command("prune", "keep:run_prune", "Delete what is past its retention.", _prune),
     Command("reindex", "keep:run_reindex", "Build ledger and records anew from the raw mails."),
     Command("backup", "keep:run_backup", "Copy the store while it runs.", _backup),
     Command("restore", "keep:run_restore", "Make a store from a backup.", _restore),
+    Command("init", "init:run", "Write a settings file to begin with.", _init),
     Command("config", "configure:run", "Check the settings, show them, or print their reference.", _config),
     Command("doctor", "doctor:run", "Check machine, store, ports, DNS records; say what to do.", _doctor),
 )

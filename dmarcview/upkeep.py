@@ -234,4 +234,12 @@ def big_round(store: Store, config: Config) -> None:
     policy = retention(config)
     if policy != Retention():
         store.prune(policy)
+    prune_sent(store, config)
     store.sweep()
+
+
+def prune_sent(store: Store, config: Config) -> int:
+    """Let old rows of the sent log go; gives how many went."""
+    from dmarcview.store import sent
+
+    return sent.prune(store.ledger, int(store.clock()), config.data.sent_days)

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from dmarcview.store import Store
 
 
-def settings(args: argparse.Namespace) -> Config:
-    """The settings that the arguments ask for. Raises ConfigError."""
+def settings(args: argparse.Namespace, *, look: bool = False) -> Config:
+    """The settings that the arguments ask for; `look` at the files that they name, too. Raises ConfigError."""
     from dmarcview import config
 
-    return config.with_data(config.load(args.config), args.data)
+    return config.with_data(config.load(args.config, look=look), args.data)
 
 
 def open_store(config: Config, *, read_only: bool = False) -> Store:

@@ -18,7 +18,7 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "reference":
         return _reference(args)
     try:
-        found = settings(args)
+        found = settings(args, look=args.action == "check")
     except config.ConfigError as error:
         if args.json:
             faults = [fault._asdict() for fault in error.faults]

@@ -24,7 +24,7 @@ def _say(args: argparse.Namespace, result: dict[str, Any]) -> int:
 
 def run_prune(args: argparse.Namespace) -> int:
     """Delete what is past its retention; the settings say what, the options go before them."""
-    from dmarcview.upkeep import bound, retention
+    from dmarcview.upkeep import bound, prune_sent, retention
 
     found = settings(args)
     policy = retention(found)
@@ -37,8 +37,9 @@ def run_prune(args: argparse.Namespace) -> int:
     with open_store(found) as store:
         done = store.prune(policy)
         bound(store, found)
+        gone = prune_sent(store, found)
         store.sweep()
-    return _say(args, dataclasses.asdict(done))
+    return _say(args, {**dataclasses.asdict(done), "sent": gone})
 
 
 def run_reindex(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`dmarcview receive|ingest|dashboard|serve|demo`: what runs until it is stopped."""
+"""`dmarcview receive|relay|ingest|dashboard|serve|demo`: what runs until it is stopped."""
 
 from __future__ import annotations
 
@@ -27,6 +27,23 @@ def run_receive(args: argparse.Namespace) -> int:
     return TAKEN
 
 
+def run_relay(args: argparse.Namespace) -> int:
+    """Take mail for sending, and send it, until stopped."""
+    from dmarcview import config as configuration
+    from dmarcview import service, service_relay
+
+    service.log_to_stderr()
+    config = settings(args, look=True)
+    service_relay.relay(
+        config,
+        _status(args, config),
+        read=lambda: settings(args, look=True),
+        file=configuration.find(args.config),
+        with_parent=args.with_parent,
+    )
+    return TAKEN
+
+
 def run_ingest(args: argparse.Namespace) -> int:
     """Store mails until stopped; with --once 1 when something was refused."""
     from dmarcview import service
@@ -39,9 +56,9 @@ def run_ingest(args: argparse.Namespace) -> int:
     return REFUSED if args.once and refused else TAKEN
 
 
-def _pages(args: argparse.Namespace) -> Config:
+def _pages(args: argparse.Namespace, *, look: bool = False) -> Config:
     """The settings with --listen and --port laid over [dashboard]."""
-    config = settings(args)
+    config = settings(args, look=look)
     changes = {name: getattr(args, name) for name in ("listen", "port") if getattr(args, name) is not None}
     if "listen" in changes:
         import ipaddress
@@ -66,12 +83,12 @@ def run_dashboard(args: argparse.Namespace) -> int:
 
 
 def run_serve(args: argparse.Namespace) -> int:
-    """Receiver, ingest and dashboard under one supervisor, until stopped."""
+    """Receiver, relay, ingest and dashboard under one supervisor, until stopped."""
     from dmarcview import service
     from dmarcview.supervisor import Stop
 
     service.log_to_stderr()
-    config = _pages(args)
+    config = _pages(args, look=True)
     arguments = [
         f"--{name}={value}"
         for name in ("config", "data", "listen", "port")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from dmarcview.config import kinds
+from dmarcview_relay import allow
 from dmarcview_relay.settings import (
     AUTH_MODES,
     FAMILIES,
@@ -28,8 +27,6 @@ from dmarcview_relay.settings import (
 
 Place = tuple[str | int, ...]
 Tell = Callable[[Place, str], None]
-_COMMENT = re.compile(r"(^|\s)#.*")
-LARGEST_LIST = 10_000_000  # bytes of a file of addresses
 
 RULES: Mapping[type, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
@@ -170,9 +167,8 @@ def look(relay: RelaySettings, tell: Tell) -> None:
             tell(place, fault)
     for key in ("senders", "froms", "recipients"):
         for n, entry in enumerate(getattr(relay, key)):
-            if kinds.is_path(entry):
-                for fault in _entries(entry):
-                    tell(("relay", key, n), fault)
+            for fault in allow.faults([entry]):
+                tell(("relay", key, n), fault)
 
 
 def _files(relay: RelaySettings) -> Iterator[tuple[Place, str]]:
@@ -190,29 +186,3 @@ def _readable(name: str) -> str:
     except OSError as error:
         return f"{name} cannot be read: {error.strerror}"
     return ""
-
-
-def _entries(name: str) -> Iterator[str]:
-    """Faults of a file of addresses: one a line; empty lines and what follows a `#` after a blank do not count."""
-    try:
-        with Path(name).open("rb") as file:
-            raw = file.read(LARGEST_LIST + 1)
-    except OSError as error:
-        yield f"{name} cannot be read: {error.strerror}; what is no file is written a@example.org, @example.org or *"
-        return
-    if len(raw) > LARGEST_LIST:
-        yield f"{name} is larger than {LARGEST_LIST} bytes"
-        return
-    try:
-        lines = raw.decode("utf-8").splitlines()
-    except UnicodeDecodeError:
-        yield f"{name} is not UTF-8"
-        return
-    for number, line in enumerate(lines, 1):
-        entry = _COMMENT.sub("", line).strip()
-        if not entry:
-            continue
-        try:
-            kinds.sender(entry)
-        except kinds.Bad as error:
-            yield f"{name} line {number}: {error}"
