@@ -142,9 +142,9 @@ def make_keys(
     return keys
 
 
-def successor(ring: KeyRing, old: SigningKey, hostname: str, now: float) -> SigningKey:
-    """A new key of the same kind, at least as long. Raises KeyFault."""
+def successor(ring: KeyRing, old: SigningKey, hostname: str, now: float, bits: int | None = None) -> SigningKey:
+    """A new key of the same kind, at least as long unless `bits` says otherwise. Raises KeyFault."""
     taken = {key.selector for key in ring.all()}
     ending = "-ed25519" if old.algorithm == ED25519 else ""
-    bits = next((bits for bits in keyfile.NEW_BITS if bits >= old.bits), keyfile.NEW_BITS[-1])
+    bits = bits or next((bits for bits in keyfile.NEW_BITS if bits >= old.bits), keyfile.NEW_BITS[-1])
     return ring.new(old.domain, selector_for(hostname, now, taken, ending), algorithm=old.algorithm, bits=bits)

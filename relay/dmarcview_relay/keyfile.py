@@ -93,14 +93,30 @@ def write(path: Path, key: PrivateKey) -> None:
     """Write a key for its owner only; it is on disk when this returns. Raises FileExistsError, OSError."""
     shape = PrivateFormat.TraditionalOpenSSL if isinstance(key, RSAPrivateKey) else PrivateFormat.PKCS8
     pem = key.private_bytes(Encoding.PEM, shape, NoEncryption())
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(path.parent)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file:
+        give(file.fileno(), path.parent)
         file.write(pem)
         file.flush()
         os.fsync(file.fileno())
     sync_folder(path.parent)
     sync_folder(path.parent.parent)
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder and those above it, for the owner only. Raises OSError."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(mode=0o700, exist_ok=True)
+        give(one, one.parent)
+
+
+def give(what: Path | int, folder: Path) -> None:
+    """Root writes for the owner of the folder: the relay, which runs as its own user, must read what is made here."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.chown(what, owner.st_uid, owner.st_gid)
 
 
 def sync_folder(folder: Path) -> None:

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from .dkimdns import DIFFERS, MISSING, OK, UNKNOWN
-from .keyfile import ED25519, RSA
-from .keys import NEW, PUBLISHED, RETIRED, RETIRING, SIGNING, SigningKey, moved
+from .keyfile import ED25519, RSA, KeyFault
+from .keys import NEW, PUBLISHED, RETIRED, RETIRING, SIGNING, SigningKey, choices, moved
 from .settings import DAY, HOUR, Keys
 
 Signature = tuple[str, str]  # d= and s=
@@ -54,7 +54,8 @@ def advance(
     changes = []
     for group in groups(keys):
         after = [_seen(key, sights.get((key.domain, key.selector), UNKNOWN), now) for key in group]
-        after = _switched(after, now, settings.settle_hours * HOUR)
+        shown = [sights.get((key.domain, key.selector)) == OK for key in group]
+        after = _switched(after, shown, now, settings.settle_hours * HOUR)
         wait = max(settings.retire_days * DAY, queue_life)
         after = [_retired(key, now, wait, queued) for key in after]
         changes += [Change(old, new) for old, new in zip(group, after, strict=True) if old != new]
@@ -77,6 +78,19 @@ def due(keys: Sequence[SigningKey], now: float, rotate_days: int) -> list[Signin
         for key in group
         if key.state == SIGNING and now - key.created >= rotate_days * DAY
     ]
+
+
+def withdraw(keys: Sequence[SigningKey], key: SigningKey, now: float) -> Change:
+    """Take a key out of use by hand. Raises KeyFault when nothing else would sign for its domain."""
+    if key.state in (RETIRING, RETIRED):
+        raise KeyFault(f"key {key.selector} of {key.domain} is {key.state} already")
+    signs = key in choices(keys).get(key.domain, ())
+    if not choices([one for one in keys if one is not key]).get(key.domain):
+        raise KeyFault(
+            f"key {key.selector} is the only one of {key.domain}: make its successor with "
+            f"`dmarcview key rotate {key.domain}`, or move {key.path} away to sign no more"
+        )
+    return Change(key, moved(key, RETIRING if signs else RETIRED, now))
 
 
 def selector_for(hostname: str, now: float, taken: Collection[str], ending: str = "") -> str:
@@ -102,11 +116,15 @@ def _seen(key: SigningKey, sight: str, now: float) -> SigningKey:
     return key
 
 
-def _switched(group: list[SigningKey], now: float, settle: float) -> list[SigningKey]:
-    """Let the newest key sign that has settled. None waits where no key signs, or none that the DNS still shows."""
+def _switched(group: list[SigningKey], shown: list[bool], now: float, settle: float) -> list[SigningKey]:
+    """Let the newest key sign that has settled and is shown now. None waits where no key signs that the DNS shows."""
     signing = [key for key in group if key.state == SIGNING]
     at_once = not any(key.seen for key in signing)
-    ready = [key for key in group if key.state == PUBLISHED and (at_once or now - key.seen >= settle)]
+    ready = [
+        key
+        for key, is_shown in zip(group, shown, strict=True)
+        if is_shown and key.state == PUBLISHED and (at_once or now - key.seen >= settle)
+    ]
     if not ready:
         return group
     chosen = max(ready, key=lambda key: key.created)

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -90,6 +90,10 @@ class KeyRing:
             name = name.partition(".")[2]
         return ()
 
+    def named(self, domain: str, selector: str) -> SigningKey | None:
+        """The key whose signatures say these d= and s=; None when there is none."""
+        return next((key for key in self.all() if (key.domain, key.selector) == (domain, selector)), None)
+
     def new(self, domain: str, selector: str, *, algorithm: str = RSA, bits: int = keyfile.GOOD_BITS) -> SigningKey:
         """Make a key. Raises KeyFault."""
         return self.add(domain, selector, keyfile.make(algorithm, bits))
@@ -138,7 +142,7 @@ class KeyRing:
         except (KeyFault, OSError) as error:
             self.fault = str(error)
             return
-        self._keys, self._choice, self._print, self.fault = keys, _choices(keys), seen, ""
+        self._keys, self._choice, self._print, self.fault = keys, choices(keys), seen, ""
 
     def _files(self) -> list[tuple[str, str, Path]]:
         found = [
@@ -166,8 +170,9 @@ class KeyRing:
     def _changing(self) -> Iterator[dict[tuple[str, str], dict[str, Any]]]:
         """The lives, to be changed; written whole when the block ends well. One process at a time."""
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            keyfile.private_folder(self.folder)
             handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+            keyfile.give(handle, self.folder)
         except OSError as error:
             raise KeyFault(f"{self.folder}: {error.strerror}") from None
         try:
@@ -202,7 +207,7 @@ def checked_selector(text: str) -> str:
     return selector
 
 
-def _choices(keys: tuple[SigningKey, ...]) -> dict[str, tuple[SigningKey, ...]]:
+def choices(keys: Sequence[SigningKey]) -> dict[str, tuple[SigningKey, ...]]:
     """Who signs for each domain: the signing keys; where there is none yet, the newest one before that state."""
     chosen = {}
     for domain in {key.domain for key in keys}:
@@ -264,6 +269,7 @@ def _save(path: Path, lives: dict[tuple[str, str], dict[str, Any]]) -> None:
     draft = path.with_suffix(".new")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
+        keyfile.give(file.fileno(), path.parent)
         json.dump({"keys": keys}, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
