@@ -52,4 +52,4 @@ def _known(error: Exception) -> int:
     if isinstance(error, OSError):
         return MACHINE
     names = {kind.__name__ for kind in type(error).__mro__}
-    return MACHINE if names & {"StoreError", "SpoolError", "ServiceError"} else 0
+    return MACHINE if names & {"StoreError", "SpoolError", "ServiceError", "QueueError"} else 0
