@@ -13,7 +13,7 @@ import orjson
 from dmarcview.reasons import HELD
 from dmarcview.sources.case import ESTABLISHED, UNLISTED, is_own_name, key_name
 from dmarcview.sources.evidence import Finding, Previous, Who
-from dmarcview.sources.rules import FORWARDER_SHARE, OVERRIDE_ALONE, OVERRIDE_SHARE, classify
+from dmarcview.sources.rules import FORWARDER_SHARE, OVERRIDE_ALONE, OVERRIDE_BESIDE, OVERRIDE_SHARE, classify
 from dmarcview.sources.traits import Numbered, Traits
 from dmarcview.sources.travel import block
 from dmarcview.store import blocks
@@ -50,6 +50,7 @@ class Judge(Traits):
             found.spf_aligned > found.both,
             found.dkim_aligned > found.both,
             found.forwarded > 0,
+            found.forwarded >= OVERRIDE_BESIDE * found.messages,
             found.forwarded >= OVERRIDE_SHARE * found.messages,
             found.forwarded >= OVERRIDE_ALONE * found.messages,
             found.messages >= ESTABLISHED,

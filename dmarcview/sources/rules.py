@@ -20,6 +20,7 @@ from dmarcview.sources.travel import Habits, block
 from dmarcview.store.facts import Label, SourceFacts
 
 OVERRIDE_SHARE = 0.05  # of the messages, beside a signature that survives
+OVERRIDE_BESIDE = 0.01  # of the messages, beside a host of ours: most mail of a forwarder passes, and is never noted
 OVERRIDE_ALONE = 0.5  # of the messages, where nothing else speaks for it
 FORWARDER_SHARE = 0.10  # of what a key signs; a source under our own envelope that carries more is no forwarder
 VOUCHED = frozenset({"both_aligned", "spf_aligned", "dkim_aligned"})
@@ -133,7 +134,8 @@ def _passed_on(case: Case) -> Finding | None:
 
 
 def _one_of_ours(case: Case) -> Evidence | None:
-    if block(case.facts.source_ip) in case.habits.anchored_blocks:
+    noted = case.facts.forwarded >= OVERRIDE_BESIDE * case.facts.messages
+    if not noted and block(case.facts.source_ip) in case.habits.anchored_blocks:
         return case.reason("neighbour")
     if case.way.share >= FORWARDER_SHARE:
         return case.reason("steady_share", permille=case.permille)
