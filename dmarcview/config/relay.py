@@ -37,6 +37,7 @@ RULES: Mapping[type, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         Schedule: {
             "waits": {"low": 1},
             "expire_hours": {"low": 1},
+            "suppress_days": {"low": 0, "high": 3650},
             "return_content": {"choices": ("headers", "full")},
             "postmaster": {"kind": "strict mailbox"},
         },

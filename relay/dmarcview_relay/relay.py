@@ -32,7 +32,7 @@ from .keeper import Keeper
 from .keys import KeyRing, SigningKey
 from .queue import Queue, QueueError
 from .returns import Returns
-from .settings import HOUR, RelayListener, RelaySettings
+from .settings import DAY, HOUR, RelayListener, RelaySettings
 from .sign import Signer
 from .users import UserError, Users
 from .worker import Worker
@@ -87,7 +87,8 @@ class Relay:
     def _assemble(self) -> None:
         settings, folder = self.settings, self._folder
         try:
-            self.queue = Queue(folder, reserve=settings.queue.reserve_bytes, clock=self._clock)
+            days = settings.queue.suppress_days
+            self.queue = Queue(folder, reserve=settings.queue.reserve_bytes, clock=self._clock, suppress=days * DAY)
             self._users = Users(folder / "users.json")
             self._guard = Guard(settings, self._users)
         except (QueueError, UserError, OSError, ValueError) as error:
@@ -236,7 +237,7 @@ class Relay:
 async def _locked(folder: Path) -> int:
     """The lock of the folder, as an open file: it ends with the process. One that is just dying is waited for."""
     try:
-        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)  # noqa: ASYNC240 (once, before anything runs)
         handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     except OSError as error:
         raise RelayError(f"cannot use {folder}: {error.strerror}") from None

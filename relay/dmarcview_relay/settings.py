@@ -81,6 +81,7 @@ class Schedule:
     expire_hours: int = _f(120, "Age at which a mail is given up and returned (RFC 5321 section 4.5.4.1: 4-5 days).")
     warn_hours: int = _f(4, "Age at which the sender is told of a delay; 0 never.")
     reserve_bytes: int = _f(100_000_000, "No mail is taken when less of the disk is free.")
+    suppress_days: int = _f(7, "Days that an address is refused after its host said there is no such mailbox; 0 never.")
     return_content: str = _f("headers", "What a bounce returns: headers or full.")
     postmaster: str = _f("", "Address that bounces name as their author; empty: MAILER-DAEMON at the host.")
 
