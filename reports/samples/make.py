@@ -11,20 +11,32 @@ from __future__ import annotations
 
 import base64
 import bz2
-import gzip
-import hashlib
-import io
 import json
 import lzma
 import quopri
-import tarfile
 import zipfile
 import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from answers import Warnings, put, reading
+from packing import (
+    FILE,
+    HEAD,
+    HELLO,
+    attached,
+    b64,
+    deflated,
+    encrypted_zip,
+    gz,
+    multi,
+    single,
+    stray,
+    tarred,
+    zipped,
+)
+
 HERE = Path(__file__).parent
-FILE = "receiver.example.net!example.com!1767225600!1767312000.xml"
 
 
 class Sample(NamedTuple):
@@ -33,7 +45,7 @@ class Sample(NamedTuple):
     file: str
     content: bytes
     why: str
-    reports: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
+    reports: tuple[tuple[str, Warnings], ...] = ()
     refused: tuple[tuple[str, str, str], ...] = ()
     kind: str | None = "aggregate"
     xml: bytes = b""  # when the reports' text is not `report(id)` itself
@@ -66,55 +78,12 @@ def report(number: str = "20260101.1") -> bytes:
 """.encode()
 
 
-def answer(number: str, xml: bytes, warnings: tuple[tuple[str, str], ...]) -> dict[str, Any]:
-    """What `report(number)` says, written out by hand."""
-    identity = "\x00".join(("receiver.example.net", "example.com", number, "1767225600", "1767312000"))
-    digest = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest() + hashlib.sha256(xml).hexdigest()
-    return {
-        "report_key": hashlib.blake2b(digest.encode(), digest_size=12).hexdigest(),
-        "submitter": "receiver.example.net",
-        "org_name": "Example Receiver",
-        "org_email": "noreply@receiver.example.net",
-        "report_id": number,
-        "begin": "2026-01-01T00:00:00Z",
-        "end": "2026-01-02T00:00:00Z",
-        "received": None,
-        "auth": "unknown",
-        "schema": "draft",
-        "generator": None,
-        "domain": "example.com",
-        "adkim": "r",
-        "aspf": "r",
-        "p": "reject",
-        "sp": "none",
-        "np": None,
-        "pct": 100,
-        "fo": None,
-        "testing": None,
-        "discovery_method": None,
-        "records": [
-            {
-                "source_ip": "192.0.2.10",
-                "count": 3,
-                "disposition": "none",
-                "dkim_aligned": True,
-                "spf_aligned": False,
-                "dmarc_pass": True,
-                "override_types": [],
-                "override_comments": [],
-                "header_from": "example.com",
-                "envelope_from": None,
-                "envelope_to": None,
-                "dkim": [{"domain": "example.com", "selector": "a", "result": "pass", "human_result": None}],
-                "spf": [{"domain": "bounce.example.org", "scope": None, "result": "pass", "human_result": None}],
-            }
-        ],
-        "warnings": [{"code": code, "where": where} for code, where in warnings],
-    }
-
-
 def expected(sample: Sample) -> dict[str, Any]:
-    reports = [answer(number, sample.xml or report(number), warnings) for number, warnings in sample.reports]
+    plain = {"schema": "draft", "aspf": "r"}
+    reports = [
+        reading(sample.xml or report(number), plain | {"report_id": number}, ({},), warnings)
+        for number, warnings in sample.reports
+    ]
     first = sample.refused[0] if sample.refused else None
     line: dict[str, Any] = {
         "kind": sample.kind if sample.reports or sample.kind != "aggregate" else None,
@@ -126,80 +95,6 @@ def expected(sample: Sample) -> dict[str, Any]:
     return line
 
 
-def gz(data: bytes, name: str = "") -> bytes:
-    out = io.BytesIO()
-    with gzip.GzipFile(name, "wb", 9, out, mtime=0) as file:
-        file.write(data)
-    return out.getvalue()
-
-
-def zipped(*files: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", method) as archive:
-        for name, data in files:
-            archive.writestr(zipfile.ZipInfo(name, (2026, 1, 2, 0, 0, 0)), data, method)
-    return out.getvalue()
-
-
-def encrypted_zip() -> bytes:
-    data = bytearray(zipped((FILE, report())))
-    data[6] |= 1
-    data[data.rfind(b"PK\x01\x02") + 8] |= 1
-    return bytes(data)
-
-
-def tarred(*files: tuple[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for name, data in files:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return out.getvalue()
-
-
-def deflated(data: bytes) -> bytes:
-    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    return packer.compress(data) + packer.flush()
-
-
-def b64(data: bytes) -> bytes:
-    return base64.encodebytes(data)
-
-
-HEAD = (
-    b"Received: from mx.receiver.example.net (mx.receiver.example.net [198.51.100.7])\n"
-    b"\tby mail.example.com with ESMTPS id 4fXk2; Fri, 02 Jan 2026 03:04:05 +0000\n"
-    b"From: Example Receiver <noreply@receiver.example.net>\n"
-    b"To: dmarc@example.com\n"
-    b"Subject: Report Domain: example.com Submitter: receiver.example.net\n Report-ID: <20260101.1>\n"
-    b"Date: Fri, 02 Jan 2026 03:04:00 +0000\n"
-    b"Message-ID: <20260101.1@receiver.example.net>\n"
-    b"MIME-Version: 1.0\n"
-)
-HELLO = b"Content-Type: text/plain; charset=us-ascii\n\nThis is an aggregate report.\n"
-
-
-def single(type_: bytes, encoding: bytes, body: bytes, head: bytes = HEAD) -> bytes:
-    cte = b"Content-Transfer-Encoding: " + encoding + b"\n" if encoding else b""
-    return head + b"Content-Type: " + type_ + b"\n" + cte + b"\n" + body
-
-
-def multi(*parts: bytes, type_: bytes = b"multipart/mixed", boundary: bytes = b"=_b1", head: bytes = HEAD) -> bytes:
-    lines = b"".join(b"--" + boundary + b"\n" + part + (b"" if part.endswith(b"\n") else b"\n") for part in parts)
-    return head + b"Content-Type: " + type_ + b'; boundary="' + boundary + b'"\n\n' + lines + b"--" + boundary + b"--\n"
-
-
-def attached(
-    data: bytes, type_: bytes = b"application/gzip", name: str = FILE + ".gz", encoding: bytes = b"base64"
-) -> bytes:
-    body = {b"base64": b64, b"quoted-printable": quopri.encodestring}.get(encoding, bytes)(data)
-    return (
-        b"Content-Type: " + type_ + b"\nContent-Transfer-Encoding: " + encoding
-        + b'\nContent-Disposition: attachment; filename="' + name.encode() + b'"\n\n' + body
-    )  # fmt: skip
-
-
 R = "20260101.1"
 OK = ((R, ()),)
 X, G = report(), gz(report())
@@ -207,12 +102,8 @@ PART = f"part 2 {FILE}.gz"
 NOT = "This is no DMARC, failure or TLS report."
 
 
-def warned(code: str, where: str = "") -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+def warned(code: str, where: str = "") -> tuple[tuple[str, Warnings], ...]:
     return ((R, ((code, where),)),)
-
-
-def stray(text: bytes) -> bytes:
-    return text[:40] + b"!*" + text[40:80] + b"\x00-" + text[80:]
 
 
 PNG = base64.b64decode(
@@ -387,7 +278,7 @@ ARCHIVE = [
            (*OK, ("20260101.2", ()))),
     Sample("tar_gz.tar.gz", gz(tarred(("reports/a.xml", X))), "A tar in a gzip.", OK),
     Sample("bom.xml.gz", gz(b"\xef\xbb\xbf" + X), "A UTF-8 mark before the XML.", OK, xml=b"\xef\xbb\xbf" + X),
-    Sample("encrypted.zip", encrypted_zip(), "A zip with a password.", (),
+    Sample("encrypted.zip", encrypted_zip((FILE, X)), "A zip with a password.", (),
            (("encrypted_archive", "The zip asks for a password. Ask the sender for one without.", FILE),)),
     Sample("unused.gz", gz(b"unused"), "The gzip that holds the word unused, as one reporter sends on quiet days.", (),
            (("not_a_report", NOT, ""),)),
@@ -408,12 +299,7 @@ ARCHIVE = [
 def main() -> None:
     for folder, samples, end in (("mail", MAIL, ".eml"), ("archive", ARCHIVE, "")):
         for sample in samples:
-            path = HERE / folder / (sample.file + end)
-            path.write_bytes(sample.content)
-            answer_text = json.dumps(expected(sample), indent=1, ensure_ascii=False) + "\n"
-            stem = path.name.partition(".")[0]
-            (HERE / folder / f"{stem}.json").write_text(answer_text, "utf-8")
-            (HERE / folder / f"{stem}.txt").write_text(sample.why + "\n", "utf-8")
+            put(HERE / folder, sample.file + end, sample.content, expected(sample), sample.why)
 
 
 if __name__ == "__main__":

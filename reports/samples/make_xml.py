@@ -9,12 +9,11 @@ All data is made up. Each quirk: a name, the bytes, one line why, and how the an
 
 from __future__ import annotations
 
-import copy
 import gzip
-import hashlib
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from answers import BEGIN, END, EXPECTED_RECORD, Warnings, put, reading
 
 HERE = Path(__file__).parent / "xml"
 
@@ -51,45 +50,6 @@ PLAIN = f"""{DECLARATION}
 """
 SECOND = RECORD.replace("192.0.2.10", "198.51.100.7").replace("<count>3<", "<count>4<")
 
-EXPECTED_RECORD: dict[str, Any] = {
-    "source_ip": "192.0.2.10",
-    "count": 3,
-    "disposition": "none",
-    "dkim_aligned": True,
-    "spf_aligned": False,
-    "dmarc_pass": True,
-    "override_types": [],
-    "override_comments": [],
-    "header_from": "example.com",
-    "envelope_from": None,
-    "envelope_to": None,
-    "dkim": [{"domain": "example.com", "selector": "a", "result": "pass", "human_result": None}],
-    "spf": [{"domain": "bounce.example.org", "scope": None, "result": "pass", "human_result": None}],
-}
-EXPECTED: dict[str, Any] = {
-    "submitter": "receiver.example.net",
-    "org_name": "Example Receiver",
-    "org_email": "noreply@receiver.example.net",
-    "report_id": "20260101.1@receiver",
-    "begin": "2026-01-01T00:00:00Z",
-    "end": "2026-01-02T00:00:00Z",
-    "received": None,
-    "auth": "unknown",
-    "schema": "rfc7489",
-    "generator": None,
-    "domain": "example.com",
-    "adkim": "r",
-    "aspf": "s",
-    "p": "reject",
-    "sp": "none",
-    "np": None,
-    "pct": 100,
-    "fo": None,
-    "testing": None,
-    "discovery_method": None,
-}
-BEGIN, END = 1767225600, 1767312000
-
 
 class Sample(NamedTuple):
     """`report` and each of `records` are the differences to the expected answer of `plain`."""
@@ -97,7 +57,7 @@ class Sample(NamedTuple):
     name: str
     content: bytes
     why: str
-    warnings: tuple[tuple[str, str], ...] = ()
+    warnings: Warnings = ()
     report: dict[str, Any] = {}  # noqa: RUF012 - never changed
     records: tuple[dict[str, Any], ...] = ({},)
     refused: tuple[str, str] | None = None
@@ -120,23 +80,11 @@ def answer(sample: Sample) -> dict[str, Any]:
     if sample.refused:
         code, message = sample.refused
         return {"kind": None, "reports": [], "refused": {"code": code, "message": message}}
-    report = copy.deepcopy(EXPECTED) | sample.report
-    content = hashlib.sha256(sample.content).hexdigest()
-    if report["report_id"] == "CONTENT":
-        report["report_id"] = content
-    parts = (report["submitter"], report["domain"], report["report_id"], *map(str, sample.period))
-    identity = hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
-    key = hashlib.blake2b((identity + content).encode(), digest_size=12).hexdigest()
-    records = [copy.deepcopy(EXPECTED_RECORD) | record for record in sample.records]
-    warnings = [{"code": code, "where": where} for code, where in sample.warnings]
-    return {
-        "kind": "aggregate",
-        "reports": [{"report_key": key, **report, "records": records, "warnings": warnings}],
-        "refused": None,
-    }
+    report = reading(sample.content, sample.report, sample.records, sample.warnings, sample.period)
+    return {"kind": "aggregate", "reports": [report], "refused": None}
 
 
-def one(code: str, where: str = "record 1") -> tuple[tuple[str, str], ...]:
+def one(code: str, where: str = "record 1") -> Warnings:
     return ((code, where),)
 
 
@@ -295,14 +243,10 @@ def write() -> None:
     for old in HERE.iterdir():
         old.unlink()
     for sample in SAMPLES:
+        file, content = f"{sample.name}.xml", sample.content
         if sample.name.startswith(BINARY):
-            (HERE / f"{sample.name}.xml.gz").write_bytes(gzip.compress(sample.content, mtime=0))
-        else:
-            (HERE / f"{sample.name}.xml").write_bytes(sample.content)
-        (HERE / f"{sample.name}.json").write_text(
-            json.dumps(answer(sample), indent=1, ensure_ascii=False) + "\n", "utf-8"
-        )
-        (HERE / f"{sample.name}.txt").write_text(sample.why + "\n", "utf-8")
+            file, content = f"{file}.gz", gzip.compress(content, mtime=0)
+        put(HERE, file, content, answer(sample), sample.why)
 
 
 if __name__ == "__main__":
