@@ -31,6 +31,13 @@ class Library(Store):
         """One row a report, newest first, all of them; the columns of `query.reports`."""
         return query.reports(self, _filters(filters, fields), limit=None)
 
+    def sent(self, asked: query.Sent | None = None, **fields: Any) -> pd.DataFrame:
+        """What the relay sent: one row a try for one recipient, newest first, all of them; the columns of `query.sent`.
+
+        `fields` are those of `query.Sent`: `to="example.net"`.
+        """
+        return query.sent(self, asked if asked is not None else query.Sent(**fields), limit=None)
+
 
 def _filters(filters: Filters | None, fields: dict[str, Any]) -> Filters:
     return filters if filters is not None else Filters(**fields)

@@ -117,6 +117,17 @@ def _label(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--note", default="", help="why, for those who come later")
 
 
+def _sent(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("search", nargs="?", metavar="WHAT", help="a queue id, Message-ID, sender or recipient, whole")
+    parser.add_argument("--domain", action="append", help="domain of the From; may be given several times")
+    parser.add_argument("--to", metavar="DOMAIN", help="recipient domain")
+    parser.add_argument("--outcome", choices=("delivered", "deferred", "failed", "expired"))
+    parser.add_argument("--since", metavar="DATE", help="first day, YYYY-MM-DD, UTC")
+    parser.add_argument("--until", metavar="DATE", help="day after the last, YYYY-MM-DD, UTC")
+    parser.add_argument("--daily", action="store_true", help="totals by day instead of rows")
+    parser.add_argument("--limit", type=_whole, default=50, help="most rows, 0 for all (50)")
+
+
 def _queue(parser: argparse.ArgumentParser) -> None:
     actions = ("list", "show", "retry", "hold", "release", "delete", "redirect", "suppressed")
     parser.add_argument("action", nargs="?", choices=actions, default="list")
@@ -154,6 +165,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("refused", "refused:run", "What did not become rows: list, show, replay.", _refused),
     Command("export", "ask:run_export", "Write record rows for other programs.", _export, True),
     Command("label", "label:run", "Say yourself what a source is.", _label),
+    Command("sent", "sent:run", "What the relay sent, to whom, and what the other side said.", _sent),
     Command("queue", "queue:run", "Mail that waits to be delivered: see it, hold it, try it, redirect it.", _queue),
     Command("receive", "run:run_receive", "Take report mails by SMTP and LMTP into the spool.", _status),
     Command("relay", "run:run_relay", "Take mail for sending, sign it and deliver it.", _status),

@@ -15,6 +15,7 @@ from .intake import (
     reports,
     summary,
 )
+from .sent import Sent, search_hash, sent, sent_any, sent_daily, sent_domains
 from .traffic import SourceDetail, classes, daily, domains, records, reporters, source_detail, sources
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Filters",
     "Intake",
     "ReportHead",
+    "Sent",
     "SourceDetail",
     "classes",
     "completeness",
@@ -38,6 +40,11 @@ __all__ = [
     "report_records",
     "reporters",
     "reports",
+    "search_hash",
+    "sent",
+    "sent_any",
+    "sent_daily",
+    "sent_domains",
     "source_detail",
     "sources",
     "summary",
