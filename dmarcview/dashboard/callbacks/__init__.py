@@ -1,0 +1,16 @@
+"""Wires the pages: which input redraws which piece. Each callback is a few lines over pure functions."""
+
+from __future__ import annotations
+
+from dash import Dash
+
+from dmarcview.dashboard.callbacks import frame, intake, overview, reports, sources
+from dmarcview.dashboard.callbacks.desk import Desk
+
+__all__ = ["Desk", "register"]
+
+
+def register(app: Dash, desk: Desk) -> None:
+    """Hang all callbacks on the app."""
+    for part in (frame, overview, sources, reports, intake):
+        part.register(app, desk)

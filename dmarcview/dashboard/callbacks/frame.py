@@ -1,0 +1,103 @@
+"""The frame around every page: filters and links that follow the address, colours, menus, and the page itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from dash import ClientsideFunction, Dash, Input, Output, State, ctx, no_update
+from dash.exceptions import PreventUpdate
+
+from dmarcview.dashboard import given, parts, shell, url
+from dmarcview.dashboard.callbacks.desk import Desk
+from dmarcview.dashboard.pages import intake, overview, report, reports, sources
+from dmarcview.dashboard.papers import MOST_KEY
+
+
+def register(app: Dash, desk: Desk) -> None:
+    """Hang the callbacks of the frame on the app."""
+    _browser(app)
+    _filters(app, desk)
+    _pages(app, desk)
+
+
+def _browser(app: Dash) -> None:
+    def here(name: str, *wires: Any, **more: Any) -> None:
+        wire: Any = app.clientside_callback  # has no types
+        wire(ClientsideFunction("dmarcview", name), *wires, **more)
+
+    here(
+        "colours",
+        Output("mantine", "forceColorScheme"),
+        Output("scheme", "data"),
+        Output("scheme-word", "children"),
+        Input("scheme-button", "n_clicks"),
+    )
+    here("menu", Output("shell", "navbar"), Input("burger", "opened"), State("shell", "id"))
+    here("closeMenu", Output("burger", "opened"), Input("url", "pathname"), prevent_initial_call=True)
+    here("filters", Output("filters", "className"), Input("filters-button", "n_clicks"))
+    here("copy", Output("copy", "title"), Input("copy", "n_clicks"), prevent_initial_call=True)
+    here("retry", Output("fault-retry", "title"), Input("fault-retry", "n_clicks"), prevent_initial_call=True)
+    here("drawer", Output("source-drawer", "id"), Input("source-drawer", "opened"), prevent_initial_call=True)
+
+
+def _filters(app: Dash, desk: Desk) -> None:
+    frames = desk.frames
+    names = ("domain", "period", "dates", "class", "result")
+
+    @app.callback(
+        Output("url", "search"),
+        *(Output(f"filter-{n}", "value") for n in names),
+        *(Output(f"nav-{key}", "href") for key, _, _ in shell.PAGES),
+        Input("url", "search"),
+        *(Input(f"filter-{n}", "value") for n in names),
+        Input("filters-clear", "n_clicks"),
+    )
+    def filters(search: Any, *values: Any) -> tuple[Any, ...]:
+        view = url.parse(search)
+        last = frames.last_complete(view)
+        changed = str(ctx.triggered_id or "")
+        new = view
+        if changed == "filters-clear":
+            new = url.View(unit=view.unit)
+        elif changed.startswith("filter-"):
+            domain, period, dates, cls, result = values[:5]
+            words = [given.word(value) for value in (domain, period, cls, result)]
+            picked = (*words[:2], given.two_days(dates), *words[2:])
+            if changed == "filter-dates" and picked[2] is None:
+                raise PreventUpdate  # only the first of two days is picked yet
+            if shell.controls(view, last) == picked:
+                raise PreventUpdate
+            new = shell.chosen(view, changed, picked)
+        written = url.write(replace(new, source=view.source if new == view else None))
+        links = [url.href(desk.prefix, path, replace(new, source=None)) for _, path, _ in shell.PAGES]
+        same = new == view
+        return (no_update if same else written, *shell.controls(new, frames.last_complete(new)), *links)
+
+    @app.callback(Output("filter-domain", "data"), Input("version", "data"), Input("url", "search"))
+    def domains(_: Any, search: Any) -> list[dict[str, str]]:
+        return shell.domain_options(frames.domain_names(), url.parse(search).domain)
+
+
+def _pages(app: Dash, desk: Desk) -> None:
+    @app.callback(
+        Output("page", "children"),
+        Output("page", "data-path"),
+        Input("url", "pathname"),
+        Input("again", "data"),
+        State("url", "search"),
+        State("page", "data-path"),
+    )
+    def page(pathname: Any, _: Any, search: Any, drawn: Any) -> tuple[Any, str]:
+        path = "/" + given.word(pathname).removeprefix(desk.prefix).strip("/")
+        if ctx.triggered_id == "again" and drawn == path:
+            raise PreventUpdate  # its pieces ask for themselves
+        return _page(desk, path, url.parse(search)), path
+
+
+def _page(desk: Desk, path: str, view: url.View) -> Any:
+    if path.startswith("/reports/"):
+        return report.layout(path.removeprefix("/reports/")[:MOST_KEY], url.href(desk.prefix, "/reports", view))
+    pages = {"/": overview, "/sources": sources, "/reports": reports, "/intake": intake}
+    found = pages.get(path)
+    return found.layout() if found else [parts.heading("Page not found"), parts.clear_filters(desk.prefix)]

@@ -1,0 +1,99 @@
+"""The callbacks of the overview."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from dash import Dash, Input, Output, State, ctx, no_update
+
+from dmarcview.dashboard import figures, given, url, verdict
+from dmarcview.dashboard.callbacks.desk import Desk, twin
+from dmarcview.dashboard.pages import overview, sources
+from dmarcview.dashboard.plain import plain
+
+
+def register(app: Dash, desk: Desk) -> None:
+    """Hang the callbacks of the overview on the app."""
+    frames = desk.frames
+
+    @app.callback(
+        Output("overview-window", "children"),
+        Output("overview-verdict", "children"),
+        Output("overview-tiles", "children"),
+        Output("overview-attention", "children"),
+        Output("overview-freshness", "children"),
+        Output("overview-domains", "children"),
+        Input("url", "search"),
+        Input("version", "data"),
+    )
+    def pieces(search: Any, _: Any) -> tuple[Any, ...]:
+        view = url.parse(search)
+        days, arrivals = frames.freshness(view)
+        strip = plain(overview.freshness(days, arrivals))
+        if not frames.any_report():
+            return "", plain(overview.no_data(desk.watched, desk.address)), None, None, strip, None
+        daily = frames.daily(view)
+        now, before = verdict.totals(daily), verdict.totals(frames.daily_before(view))
+        since, until = frames.window(view)
+        banner: Any = overview.sentence(now, since, until)
+        if not now.messages:
+            banner = overview.nothing_here(view, url.href(desk.prefix, "/", url.View()))
+        items = verdict.attention(frames.sources(view), arrivals, frames.policies())
+        link = sources.address(desk.prefix, view)
+        todo = overview.attention(items, now, lambda item: link(*(item.source or ("", ""))))
+        table = overview.domain_table(
+            frames.domains(view), lambda name: url.href(desk.prefix, "/", replace(view, domain=name))
+        )
+        drawn = (plain(piece) for piece in (banner, overview.tiles(now, before), todo))
+        return desk.window(view), *drawn, strip, plain(table)
+
+    @app.callback(
+        Output("outcome-chart", "figure"),
+        Output("outcome-legend", "children"),
+        Output("unit", "value"),
+        Output("outcome-table", "children"),
+        Output("outcome-button", "children"),
+        Input("url", "search"),
+        Input("version", "data"),
+        Input("scheme", "data"),
+        Input("outcome-button", "n_clicks"),
+        State("unit", "value"),
+    )
+    def outcome(search: Any, _: Any, scheme: Any, clicks: Any, shown: Any) -> tuple[Any, ...]:
+        view = url.parse(search)
+        daily = frames.daily_shown(view)
+        table = twin(clicks, overview.outcome_table, daily)
+        if ctx.triggered_id == "outcome-button":
+            return no_update, no_update, no_update, *table
+        unit = no_update if shown == view.unit else view.unit
+        return (
+            figures.outcomes(daily, view.unit, given.word(scheme)),
+            plain(overview.outcome_legend(daily)),
+            unit,
+            *table,
+        )
+
+    @app.callback(
+        Output("url", "search", allow_duplicate=True),
+        Input("unit", "value"),
+        State("url", "search"),
+        prevent_initial_call=True,
+    )
+    def unit(value: Any, search: Any) -> Any:
+        view = url.parse(search)
+        return no_update if value not in url.UNITS or value == view.unit else url.write(replace(view, unit=value))
+
+    @app.callback(
+        Output("rate-chart", "figure"),
+        Output("rate-table", "children"),
+        Output("rate-button", "children"),
+        Input("url", "search"),
+        Input("version", "data"),
+        Input("scheme", "data"),
+        Input("rate-button", "n_clicks"),
+    )
+    def rate(search: Any, _: Any, scheme: Any, clicks: Any) -> tuple[Any, ...]:
+        daily = frames.own_daily(url.parse(search))
+        table = twin(clicks, overview.rate_table, daily)
+        return (no_update if ctx.triggered_id == "rate-button" else figures.rates(daily, given.word(scheme))), *table
