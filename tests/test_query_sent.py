@@ -82,7 +82,7 @@ def test_rows_come_newest_first_with_every_fact(store: Library) -> None:
 
 def test_each_filter_chooses_its_rows(store: Library) -> None:
     def asked(**fields: object) -> list[str]:
-        return found if (found := ids(store.sent(**fields))) else []
+        return ids(query.sent(store, query.Sent(**fields)))
 
     assert asked(domains=("Example.com.",)) == ["Q3"]
     assert asked(domains=()) == []
@@ -97,7 +97,7 @@ def test_each_filter_chooses_its_rows(store: Library) -> None:
 
 def test_a_search_finds_ids_senders_and_recipients_whole(store: Library) -> None:
     def search(text: str, hashed: str | None = None) -> list[str]:
-        return ids(store.sent(search=text, hashed=hashed))
+        return ids(query.sent(store, query.Sent(search=text, hashed=hashed)))
 
     assert search("Q2") == ["Q2", "Q2"]
     assert search("Q") == []

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import ColumnElement, and_, false, func, or_, select
+from sqlalchemy import ColumnElement, and_, false, func, or_, select, tuple_, union_all
 
 from dmarcview.store.sent import DAY, message_id
 from dmarcview.store.tables import sent as _table
@@ -96,7 +96,16 @@ def sent(store: Store, asked: Sent = Sent(), *, limit: int | None = 50, row: str
         instance, _, number = row.rpartition("-")
         known = number.isascii() and number.isdigit() and len(number) < 19
         query = query.where(and_(_C.instance == instance, _C.number == int(number)) if known else false())
-    query = query.where(*_where(asked)).order_by(_C.at.desc(), _C.instance, _C.number.desc()).limit(limit)
+    order = (_C.at.desc(), _C.instance, _C.number.desc())
+    if asked.search and limit is not None:  # the newest of each kind of match by its index, then the newest of these
+        bounds = _bounds(asked)
+        heads = [
+            select(_C.instance, _C.number).where(*bounds, one).order_by(*order).limit(limit).subquery()
+            for one in _matches(asked.search.strip(), asked.hashed)
+        ]
+        keys = union_all(*(select(head.c.instance, head.c.number) for head in heads))
+        query = query.where(tuple_(_C.instance, _C.number).in_(keys))
+    query = query.where(*_where(asked)).order_by(*order).limit(limit)
     with store.ledger.read() as conn:
         found = conn.execute(query).all()
     place = [name for name, _, _ in _LIST].index("dkim")
@@ -144,6 +153,14 @@ def totals(daily: pd.DataFrame) -> dict[str, int]:
 
 
 def _where(asked: Sent) -> list[ColumnElement[bool]]:
+    parts = _bounds(asked)
+    if asked.search:
+        parts.append(or_(*_matches(asked.search.strip(), asked.hashed)))
+    return parts
+
+
+def _bounds(asked: Sent) -> list[ColumnElement[bool]]:
+    """All but the search."""
     parts: list[ColumnElement[bool]] = []
     if asked.domains is not None:
         parts.append(_C.from_domain.in_(asked.domains))
@@ -155,16 +172,16 @@ def _where(asked: Sent) -> list[ColumnElement[bool]]:
         parts.append(_C.recipient_domain == asked.to)
     if asked.outcome is not None:
         parts.append(_C.outcome == asked.outcome)
-    if asked.search:
-        parts.append(_matches(asked.search.strip(), asked.hashed))
     return parts
 
 
-def _matches(text: str, hashed: str | None) -> ColumnElement[bool]:
+def _matches(text: str, hashed: str | None) -> list[ColumnElement[bool]]:
     """Whole values only, each by an index of its own."""
     bare = text.strip("<>")
-    either = [_C.queue_id == text, _C.message_id.in_([message_id(text), message_id(f"<{bare}>")])]
-    either.append(_C.sender == bare)
     domain = bare.rpartition("@")[2].lower()
-    either.append(and_(_C.recipient_domain == domain, _C.recipient.in_([bare, *([hashed] if hashed else [])])))
-    return or_(*either)
+    return [
+        _C.queue_id == text,
+        _C.message_id.in_([message_id(text), message_id(f"<{bare}>")]),
+        _C.sender == bare,
+        and_(_C.recipient_domain == domain, _C.recipient.in_([bare, *([hashed] if hashed else [])])),
+    ]
