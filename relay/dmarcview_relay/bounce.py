@@ -19,7 +19,7 @@ from dmarcview_smtp.address import Address, AddressError, read_address
 from . import status
 from .envelope import BOUNCE, WARNING, Mail, Queued, Recipient
 from .outcome import Link, RemoteReply
-from .status import DELAYED, FAILED, LINE_CHARACTERS, RELAYED, Told, date, reply_lines, shown
+from .status import DELAYED, FAILED, RELAYED, Told, cut, date, reply_lines, shown
 
 __all__ = ["DELAYED", "FAILED", "RELAYED", "Author", "Told", "report"]
 
@@ -128,7 +128,7 @@ def _joined(parts: Sequence[_Part], header: list[str], *, eight_bit: bool) -> by
     pieces = ["\r\n".join(lines).encode()]
     for part in parts:
         head = f"--{boundary}\r\nContent-Type: {part.kind}\r\nContent-Transfer-Encoding: {part.encoding}\r\n\r\n"
-        pieces += [head.encode(), part.content, b"" if part.content.endswith(b"\r\n") else b"\r\n"]
+        pieces += [head.encode(), part.content, b"\r\n"]  # which belongs to the boundary
     pieces.append(f"--{boundary}--\r\n".encode())
     return b"".join(pieces)
 
@@ -201,6 +201,4 @@ def _words(queued: Queued, told: Sequence[Told], action: str, hostname: str, unt
 def _wrapped(line: str) -> list[str]:
     """Indented and wrapped between words only, so that a link stays whole; a monster is cut all the same."""
     found = textwrap.wrap(line, 72, break_long_words=False, break_on_hyphens=False)
-    return [
-        f"    {piece[at : at + LINE_CHARACTERS]}" for piece in found for at in range(0, len(piece), LINE_CHARACTERS)
-    ]
+    return [f"    {short}" for piece in found for short in cut(piece)]

@@ -7,7 +7,7 @@ and no value can begin a field of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -21,7 +21,7 @@ Told = tuple[Recipient, RemoteReply, Link]  # one recipient, the last word on it
 FAILED, DELAYED, RELAYED = "failed", "delayed", "relayed"  # RFC 3464 section 2.3.3
 DIAGNOSTIC_BYTES = 200_000  # of all replies in one report; beyond it each is cut
 CUT_CHARACTERS = 200
-LINE_CHARACTERS = 900  # RFC 5322 section 2.1.1 allows 998
+LINE_OCTETS = 900  # RFC 5322 section 2.1.1 allows 998
 _CLASS = {FAILED: "45", DELAYED: "4", RELAYED: "2"}  # an expired mail failed with a 4.x.x
 _ENHANCED = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")  # RFC 3461 section 4
@@ -127,8 +127,14 @@ def fields(
 
 def _folded(name: str, values: Sequence[str]) -> list[str]:
     """A field with a line for each value; none is blank, none too long."""
-    pieces = [
-        value[at : at + LINE_CHARACTERS].strip() for value in values for at in range(0, len(value), LINE_CHARACTERS)
-    ]
+    pieces = [piece.strip() for value in values for piece in cut(value)]
     first, *more = [piece for piece in pieces if piece] or ["-"]
     return [f"{name}: {first}", *(f" {piece}" for piece in more)]
+
+
+def cut(line: str) -> Iterator[str]:
+    """Pieces of a line that are not too long for a mail."""
+    while line:
+        piece = line.encode("utf-8", "replace")[:LINE_OCTETS].decode("utf-8", "ignore")
+        yield piece
+        line = line[len(piece) :]
