@@ -131,6 +131,8 @@ def _read_patterns(patterns: Iterable[tuple[str, str]]) -> _Names:
                 everybody = True
             elif text.startswith("@"):
                 domains.add(read_address(f"x{text}").ascii_domain)
+            elif EVERYBODY in text:  # an address may hold it, but who writes it means something else
+                raise AddressError(f"for a whole domain write @{text.rpartition('@')[2]}")
             else:
                 addresses.add(_key(read_address(text)))
         except AddressError as error:

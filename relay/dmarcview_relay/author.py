@@ -17,7 +17,7 @@ _TOKEN = re.compile(
     rf"""(?P<blank>[ \t]+)
       | (?P<address>[{_ATEXT}]+(?:\.[{_ATEXT}]+)*@[{_ATEXT}.]+)
       | (?P<bracketed><[{_ATEXT}.]+@[{_ATEXT}.]+>)
-      | (?P<word>[{_ATEXT}.]+)
+      | (?P<word>[{_ATEXT}][{_ATEXT}.]*)
       | "(?P<quoted>(?:[ !\#-\[\]-~\t{_UTF8}]|\\["\\])*)"
       | \((?P<comment>[ \t{_ATEXT}.,]*)\)
       | (?P<comma>,)""",
@@ -41,6 +41,7 @@ _FAULTS = {
     "(": "a comment holds more than words",
     ")": "a comment holds more than words",
     "@": "there is no plain local part before an at sign",
+    ".": "a name begins with a dot",  # Python's own parser fails at it
 }
 
 

@@ -73,7 +73,7 @@ class RelayDoor(Door):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See Connection."""
         super().connection_made(transport)
-        self.client.may_log_in = self._mode != "none" and self.site.certificate is not None
+        self.client.may_log_in = self._mode != "none" and self.site.listener.mode != "plain"
 
     def smtp_commands(self) -> dict[str, Command]:
         """See Door."""
