@@ -97,7 +97,7 @@ class _Turn:
         return answer
 
     async def command(self, line: str, reader: asyncio.StreamReader) -> None:
-        verb = line.split(" ")[0].upper()
+        verb = line.partition(" ")[0].upper()
         if verb in ("EHLO", "LHLO"):
             offered = [*self.host.extensions, *(["STARTTLS"] if self.host.tls and not self.encrypted else [])]
             lines = ["far.test", *offered]

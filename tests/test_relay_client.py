@@ -324,7 +324,7 @@ def test_a_reply_that_drips_has_the_time_of_one_reply() -> None:
         host = FarHost(drip=0.02, answers={"greeting": b"220-" + b"x" * 1_000 + b"\r\n"})
         async with far(host):
             began = asyncio.get_running_loop().time()
-            with pytest.raises(NotConnected, match="did not answer in 0.3 s"):
+            with pytest.raises(NotConnected, match=r"did not answer in 0\.3 s"):
                 await deliver(courier(None, HASTY, smart(host.port)))
             return asyncio.get_running_loop().time() - began
 
@@ -397,7 +397,7 @@ def test_a_send_that_is_cancelled_leaves_no_session() -> None:
             made = courier(None, QUICK, smart(host.port))
             session = await made.connect(hop("far.test", made.settings))
             task = asyncio.create_task(session.send(mail(), to("b@far.test"), CONTENT))
-            while not host.mails:
+            while not host.mails:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

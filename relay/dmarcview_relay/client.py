@@ -94,9 +94,11 @@ class Client:
 
     def secured(self, trust: str) -> None:
         """Note what TLS runs, and how far the other side is known."""
-        assert self._wire.transport
-        tls = self._wire.transport.get_extra_info("ssl_object")
-        self.link = self.link._replace(tls_version=tls.version() or "", tls_cipher=tls.cipher()[0], tls_trust=trust)
+        tls = self._wire.tls
+        cipher = tls.cipher()
+        self.link = self.link._replace(
+            tls_version=tls.version() or "", tls_cipher=cipher[0] if cipher else "", tls_trust=trust
+        )
 
     async def log_in(self, credentials: Credentials) -> None:
         """AUTH by the best mechanism that both know. Raises Refused, always with a reply to try again: a wrong

@@ -1,43 +1,62 @@
 """How a connection to the next hop is protected: the contexts, and what each policy demands.
 
 `none` never begins TLS. `opportunistic` takes what is offered and checks no name. `encrypt` wants TLS and checks no
-name. `verify` wants a certificate for the host's name by a CA that is believed. `dane` is RFC 7672: where the DNS
-shows TLSA records that DNSSEC proves, the certificate must match them; elsewhere it is `opportunistic`.
+name. `verify` wants a certificate for the host's name by a CA that is believed. `dane` is `opportunistic` where a
+host publishes nothing. What a host or domain publishes only raises a policy (but for `none`, which a person chose):
+TLSA records that DNSSEC proves (RFC 7672) come first, then an MTA-STS policy (RFC 8461).
 """
 
 from __future__ import annotations
 
 import ssl
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
+from .dane import Published, Tlsa
 from .outcome import RemoteReply
 
-TRUST = {"opportunistic": "encrypted", "encrypt": "encrypted", "verify": "verified"}
+NOTHING = Published(False, ())
 
 
 class Demand(NamedTuple):
     """What one host must fulfil, and where it was said."""
 
-    policy: str  # none, opportunistic, encrypt or verify
-    trust: str = ""  # what a connection that fulfils it is worth; see Link
+    policy: str  # none, opportunistic, encrypt, verify or dane
+    trust: str  # what a connection that fulfils it is worth; see Link
+    tlsa: tuple[Tlsa, ...] = ()  # of dane: what the certificate must match
 
     @property
     def needed(self) -> bool:
         """Whether a mail may not leave without TLS."""
-        return self.policy in ("encrypt", "verify")
+        return self.policy in ("encrypt", "verify", "dane")
 
 
-def demand(policy: str) -> Demand:
-    """What a policy of the settings demands of a host that publishes nothing itself."""
-    if policy == "dane":
-        policy = "opportunistic"
-    return Demand(policy, TRUST.get(policy, "none"))
+def demand(policy: str, tlsa: Published = NOTHING, *, enforced: bool = False) -> Demand:
+    """What is demanded of a host: by the settings, by its TLSA records, by an enforced MTA-STS policy."""
+    if policy == "none":
+        return Demand("none", "none")
+    if tlsa.usable:
+        return Demand("dane", "dane", tlsa.usable)
+    if enforced:
+        return Demand("verify", "mta-sts")
+    if tlsa.present and policy != "verify":  # records that nobody can use still promise TLS, RFC 7672 section 2.2
+        return Demand("encrypt", "encrypted")
+    if policy == "verify":
+        return Demand("verify", "verified")
+    return Demand("encrypt" if policy == "encrypt" else "opportunistic", "encrypted")
+
+
+def context(ca: str, *, verified: bool) -> ssl.SSLContext:
+    """The context of a handshake; `ca` is a PEM file, read again when it changes, or "" for the system's CAs.
+
+    Raises OSError.
+    """
+    return _context(ca, Path(ca).stat().st_mtime_ns if ca and verified else 0, verified)
 
 
 @lru_cache(maxsize=8)
-def context(ca: str, *, verified: bool) -> ssl.SSLContext:
-    """The context of a handshake; `ca` is a PEM file, or "" for the system's CAs. Raises OSError."""
+def _context(ca: str, _changed: int, verified: bool) -> ssl.SSLContext:
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.options |= ssl.OP_NO_COMPRESSION

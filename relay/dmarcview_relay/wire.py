@@ -133,6 +133,12 @@ class Wire(asyncio.Protocol):
         """Whether the connection stands and nothing is owed or half said."""
         return not (self.broken or self.farewell or self._owed or self._replies or self._partial or self._lines)
 
+    @property
+    def tls(self) -> ssl.SSLObject:
+        """The TLS that runs."""
+        assert self.transport
+        return cast(ssl.SSLObject, self.transport.get_extra_info("ssl_object"))
+
     async def start_tls(self, context: ssl.SSLContext, host: str, seconds: float) -> None:
         """Begin TLS. Raises Broken, also when bytes stand behind the reply to STARTTLS (RFC 3207 section 6)."""
         if self._partial or self._lines or self._replies:
