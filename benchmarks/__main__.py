@@ -1,4 +1,4 @@
-"""Every measurement in turn: `python -m benchmarks [NAME...]`; names: parse, import, receive, visible, store, relay, sign."""
+"""Every measurement in turn: `python -m benchmarks [NAME...]`, with the names of NAMES."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 import sys
 import time
 
-NAMES = ("parse", "import", "receive", "visible", "store", "relay", "sign")
+NAMES = ("parse", "import", "receive", "visible", "store", "relay", "sign", "queue")
 
 
 def main(names: list[str]) -> int:
