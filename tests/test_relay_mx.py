@@ -136,6 +136,12 @@ def test_our_own_listener_is_no_next_hop_even_where_private_ones_are_allowed(lis
     assert asyncio.run(smarthost("127.0.0.1", 2525, Table(), PUBLIC, own)).addresses == ("127.0.0.1",)
 
 
+def test_our_own_unix_socket_is_no_next_hop() -> None:
+    made = courier(Table(), Delivery(), Route(to="lmtp:///run/own"), own=lambda: [("/run/own", 0)])
+    with pytest.raises(NotConnected, match="is this relay itself"):
+        asyncio.run(deliver(made))
+
+
 def test_a_smarthost_without_address_waits_whatever_the_reason() -> None:
     with pytest.raises(NoMail) as caught:
         asyncio.run(smarthost("smart.test", 25, Table(), PUBLIC))

@@ -134,6 +134,8 @@ class Courier:
         """All addresses in the order in which they are tried; those that lately did not answer come last."""
         delivery = self.settings.delivery
         if hop.path:
+            if any(host == hop.path for host, _ in self._own()):
+                raise NoMail(451, "4.4.6", f"The route's socket {hop.path} is this relay itself", "policy")
             return [_Target(Host("localhost", 0, (hop.path,)), hop.path)]
         enforced = False
         if hop.kind == "mx":

@@ -34,6 +34,7 @@ from .queue import Queue, QueueError
 from .returns import Returns
 from .settings import DAY, HOUR, RelayListener, RelaySettings
 from .sign import Signer
+from .sts import MtaSts
 from .users import UserError, Users
 from .worker import Worker
 
@@ -96,7 +97,8 @@ class Relay:
         self.keys = KeyRing(folder / "keys", clock=self._clock)
         self._signer = Signer(self.keys, clock=self._clock)
         self._watch = KeyWatch(self._resolver, settings.keys.check_seconds)
-        self._courier = Courier(settings, self.hostname, self._resolver, lambda: self.listening, self._clock)
+        sts = MtaSts(self._resolver, folder / "mta-sts", self._clock)
+        self._courier = Courier(settings, self.hostname, self._resolver, lambda: self.listening, self._clock, sts=sts)
         self.worker = Worker(
             settings,
             self.queue,
