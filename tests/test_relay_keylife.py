@@ -11,7 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmarcview_relay.dkimdns import DIFFERS, MISSING, OK, UNKNOWN, KeyWatch, compare, record, strings, txt, zone_line
+from dmarcview_relay.dkimdns import (
+    DIFFERS,
+    MISSING,
+    OK,
+    UNKNOWN,
+    KeyWatch,
+    compare,
+    held_for,
+    record,
+    strings,
+    txt,
+    zone_line,
+)
 from dmarcview_relay.dns import Answer, DnsFailure
 from dmarcview_relay.keeper import Keeper, make_keys
 from dmarcview_relay.keyfile import KeyFault
@@ -235,12 +247,12 @@ async def _watched() -> None:
     now[0] = 700
     assert await watch.state(one) == MISSING
     reason = await watch.hold([one])
+    assert reason.startswith(held_for(one))
     assert reason.startswith("dkim example.org a: ")
     assert one.name in reason
-    assert await watch.well([one]) == []
     table.answers[name] = shown(record(one))
     now[0] += 31
-    assert await watch.well([one]) == ["dkim example.org a: "]
+    assert await watch.hold([one]) == ""
 
 
 def test_the_watch_asks_once_and_forgives_faults_of_the_dns() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from .dns import Answer, DnsFailure, Resolver
-from .keys import KeyRing, SigningKey
+from .keys import SigningKey
 
 OK, MISSING, DIFFERS, UNKNOWN = "ok", "missing", "differs", "unknown"
 STRING_BYTES = 255  # longest string of a TXT record (RFC 1035 section 3.3)
@@ -146,14 +146,6 @@ class KeyWatch:
                 return ""
             reason = reason or f"{held_for(key)}{sight.why}"
         return reason
-
-    async def hold_signed(self, ring: KeyRing, signatures: Sequence[tuple[str, str]]) -> str:
-        """The same for the d= and s= of a mail's signatures."""
-        return await self.hold([key for one in signatures if (key := ring.named(*one))])
-
-    async def well(self, keys: Iterable[SigningKey]) -> list[str]:
-        """How the reasons begin of held mails that may leave now, since the DNS shows their key."""
-        return [held_for(key) for key in keys if await self.state(key) == OK]
 
     def forget(self) -> None:
         """Ask anew next time, as after a change of the keys."""

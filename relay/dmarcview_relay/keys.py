@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import re
 import time
@@ -28,6 +29,8 @@ LIVES = "keys.json"
 LOOK_SECONDS = 1.0  # so often at most the files are looked at
 LIVES_BYTES = 1_048_576
 KEYS = 1_000  # most in one folder
+
+log = logging.getLogger(__name__)
 
 _LIFE = ("state", "created", "since", "seen")  # what is kept of each key beside its file
 _NAME = r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?"
@@ -90,10 +93,6 @@ class KeyRing:
             name = name.partition(".")[2]
         return ()
 
-    def named(self, domain: str, selector: str) -> SigningKey | None:
-        """The key whose signatures say these d= and s=; None when there is none."""
-        return next((key for key in self.all() if (key.domain, key.selector) == (domain, selector)), None)
-
     def new(self, domain: str, selector: str, *, algorithm: str = RSA, bits: int = keyfile.GOOD_BITS) -> SigningKey:
         """Make a key. Raises KeyFault."""
         return self.add(domain, selector, keyfile.make(algorithm, bits))
@@ -140,6 +139,8 @@ class KeyRing:
                 return
             keys = self._read(files)
         except (KeyFault, OSError) as error:
+            if self.fault != str(error):
+                log.error("the keys stay as they were: %s", error)
             self.fault = str(error)
             return
         self._keys, self._choice, self._print, self.fault = keys, choices(keys), seen, ""
