@@ -139,6 +139,7 @@ def test_a_change_of_the_files_is_taken_whole_or_not_at_all(
 @pytest.mark.parametrize("life", ['{"keys": [1]}', '{"keys": {}}', "[]", "null", '{"keys": [{"domain": "x"}]}', "\x00"])
 def test_no_content_of_the_list_breaks_more_than_the_list(ring: KeyRing, life: str) -> None:
     ring.new("example.org", "s1")
+    assert ring.all()
     (ring.folder / "keys.json").write_text(life)
     assert [key.selector for key in ring.all()] == ["s1"]
     assert ring.fault == "" or "keys.json" in ring.fault
