@@ -249,6 +249,11 @@ def test_the_daily_cap_counts_each_recipient_by_utc_day_and_across_restarts(
     assert queue.within_day(address("ann@example.net"), 2)
     run(queue.put(mail(), SMALL))
     assert not opened().within_day(address("BOB@EXAMPLE.NET"), 2)
+    queue = opened()
+    clock.now += 86_400
+    assert [queue.within_day(bob, 2) for _ in range(3)] == [True, True, False]
+    run(queue.put(mail(), SMALL))
+    assert not opened().within_day(bob, 2)
     clock.now += 86_400
     assert opened().within_day(bob, 2)
 
@@ -373,6 +378,9 @@ def test_after_a_rush_the_file_gives_its_room_back(opened: Callable[..., Queue],
     assert link is not None
     assert link.execute("pragma freelist_count").fetchone()[0] > 16_000
     left = run(queue.put(mail(), SMALL))
+    queue._free = lambda _: 0
+    assert queue.has_room(60_000_000), "room inside the file is room"
+    assert not queue.has_room(200_000_000)
     opened()
     assert (tmp_path / "relay" / queue_schema.FILE).stat().st_size < 10_000_000
     assert [each.id for each in opened().waiting()] == [left.id]

@@ -14,13 +14,14 @@ from . import bodies
 from .envelope import Mail, Queued, Ticket
 from .outcome import Attempt
 from .queue_rows import MAIL, RECIPIENT, SENT, Row, mail_row, places, plain, read_queued, recipient_row, sent_row
-from .queue_schema import BODIES, DRAFTS, INLINE_BYTES, QueueError, connect, numbers
+from .queue_schema import BODIES, DRAFTS, INLINE_BYTES, PAGE_BYTES, QueueError, connect, numbers
 from .suppress import ADD
 
 log = logging.getLogger(__name__)
 
 TIDY_BATCHES = 500  # after so many transactions we look whether the file is mostly empty
 SPARE_BYTES = 64_000_000  # so much empty room in the file is kept for the next rush
+VACUUM_BYTES = 32_000_000  # more than that is not moved while mails wait to be taken
 
 _STAYS = (
     "update recipient set tries = tries + 1, next_at = ?, warned = warned or ?, dead = ?, last_at = ?, code = ?,"
@@ -124,7 +125,9 @@ class Writer:
             else [made[new.id] for new in item.new] + ([] if item.release is None else _release(link, item.release))
             for item in batch
         ]
+        (empty,) = link.execute("pragma freelist_count").fetchone()
         link.execute("commit")
+        self.spare = empty * PAGE_BYTES
         return results, gone
 
     def _mend(self, link: sqlite3.Connection) -> None:
@@ -146,19 +149,18 @@ class Writer:
             self.close()
 
     def _tidy(self) -> None:
-        """After a rush the file is mostly empty: give the room back. What is left is small, so this is quick."""
+        """After a rush the file is mostly empty: give the room back when what is left is moved in a moment."""
         link = self._link
         if link is None:
             return
         try:
-            (page,) = link.execute("pragma page_size").fetchone()
             (pages,) = link.execute("pragma page_count").fetchone()
             (empty,) = link.execute("pragma freelist_count").fetchone()
-            if empty * page > SPARE_BYTES and empty > pages * 7 // 8:
+            if empty * PAGE_BYTES > SPARE_BYTES and (pages - empty) * PAGE_BYTES < VACUUM_BYTES:
                 link.execute("vacuum")
                 link.execute("pragma wal_checkpoint(passive)")  # only this makes the file shorter
                 empty = 0
-            self.spare = empty * page
+            self.spare = empty * PAGE_BYTES
         except sqlite3.Error as error:  # no room, or somebody reads just now: the next time will do
             log.info("queue: not shrunk: %s", error)
 
