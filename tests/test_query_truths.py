@@ -69,7 +69,7 @@ def test_several_signatures_multiply_nothing_and_none_is_lost(filled) -> None:
     store = filled(report(rows=records(("192.0.2.1", 7, shape(signers=signers)))))
     assert query.summary(store)["messages"] == 7
     assert len(store.records()["dkim"].iloc[0]) == 6
-    (facts,) = store.source_facts()
+    facts = store.source_columns().facts(0)
     assert facts.messages == 7
     assert {(n.name, n.selector, n.passed, n.messages) for n in facts.dkim} == {
         ("example.org", "rsa", True, 7),

@@ -69,8 +69,8 @@ def facts(draw: st.DrawFn, domain: str, ip: str) -> SourceFacts:
     dkim = draw(st.sampled_from([0, 0, 1, messages // 2, messages]).map(lambda n: min(n, messages)))
     both = draw(st.integers(max(0, spf + dkim - messages), min(spf, dkim)))
     return SourceFacts(
-        domain, ip, messages, spf + dkim - both, spf, dkim, both, draw(st.sampled_from([0, 0, 1, messages])), 0,
-        draw(st.integers(0, 9)) * 86_400, 20 * 86_400 - 1, draw(st.integers(1, 9)), 0,
+        domain, ip, messages, spf + dkim - both, spf, dkim, both, draw(st.sampled_from([0, 0, 1, messages])),
+        draw(st.integers(0, 9)) * 86_400, 20 * 86_400 - 1, draw(st.integers(1, 9)),
         dkim=draw(named(("s1", "s1", "s1", "s2", "", None), (True, True, True, False, None))),
         spf=draw(named((None, "mfrom", "helo"), (True, True, False))),
         envelope_from=draw(named((None,), (None,))),

@@ -35,7 +35,7 @@ def facts(
     both = min(spf, dkim) if both is None else both
     own = (Named(domain, key, True, dkim),) if dkim else ()
     return SourceFacts(
-        domain, ip, messages, spf + dkim - both, spf, dkim, both, forwarded, 0, 0, days * DAY - 1, days, 3,
+        domain, ip, messages, spf + dkim - both, spf, dkim, both, forwarded, 0, days * DAY - 1, days,
         dkim=(*own, *(Named(name, "x", True, n) for name, n in signers)),
         spf=tuple(Named(name, "mfrom", True, n) for name, n in ((domain, spf), *envelopes) if n),
         envelope_from=tuple(Named(name, None, None, n) for name, n in told),

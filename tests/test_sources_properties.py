@@ -48,9 +48,9 @@ def sources(draw: st.DrawFn) -> SourceFacts:
     return SourceFacts(
         draw(st.sampled_from(["example.org", "example.com", "co.uk"])),
         draw(st.sampled_from(ADDRESSES)),
-        messages, spf + dkim - both, spf, dkim, both, draw(st.integers(0, messages)), 0, 0, 1,
+        messages, spf + dkim - both, spf, dkim, both, draw(st.integers(0, messages)), 0, 1,
         draw(st.integers(1, 400)),
-        1, draw(names("dkim")), draw(names("spf")), (), draw(names("envelope")),
+        draw(names("dkim")), draw(names("spf")), draw(names("envelope")),
     )  # fmt: skip
 
 

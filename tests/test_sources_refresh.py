@@ -282,7 +282,7 @@ def test_ten_thousand_sources_are_classified_in_a_third_of_a_second() -> None:
     facts = [
         SourceFacts(
             f"d{n % 40}.example", f"{11 + n % 200}.{n // 200 % 250}.7.{n % 250}", 100 + n, 50, n % 3 * 30, n % 2 * 40,
-            0, n % 7, 0, NOW - 30 * DAY, NOW, 20, 3,
+            0, n % 7, NOW - 30 * DAY, NOW, 20,
             dkim=(Named(f"d{n % 40}.example", f"s{n % 4}", True, 40), Named(f"m{n % 300}.other.example", "x", True, 9)),
             spf=(Named(f"bounce{n % 500}.other.example", "mfrom", True, 90),),
             envelope_from=(Named(f"bounce{n % 500}.other.example", None, None, 90),),

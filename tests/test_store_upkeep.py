@@ -250,7 +250,7 @@ def test_touched_sources_are_those_of_new_reports_only(tmp_path: Path) -> None:
         store.put_sources([SourceRow("example.org", "203.0.113.5", "own")], upto=store.version())
         assert store.classified() >= at
         store.compact(all_files=True)
-        (facts,) = store.source_facts([("example.org", "203.0.113.5")])
+        facts = store.source_columns(pairs=[("example.org", "203.0.113.5")]).facts(0)
         assert (facts.messages, facts.days, facts.dkim_aligned) == (4, 1, 4)
 
 

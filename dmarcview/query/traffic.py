@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from dmarcview.store.engine import Window, frame
 from dmarcview.store.sums import ALL_SUMS, BY_DISPOSITION, OF_SOURCES, RATES
 from dmarcview_reports.schema import COLUMNS
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from dmarcview.store.counting import Counting
 
 JOIN = "left join sources s on c.domain = s.domain and c.source_ip = s.source_ip"
+OF_REPORTERS = f"{RATES}, {BY_DISPOSITION}"
+IDENTITIES = 200  # listed of one source
 WHO = f"{SOURCE_CLASS} as source_class, s.service, s.service_type, s.country, s.asn, s.as_name, s.reverse_dns"
 
 
@@ -34,7 +38,7 @@ def _ask(store: Store, filters: Filters, sql: str, params: dict[str, Any]) -> pd
 
 
 def count(store: Store, filters: Filters, sums: str, answer: Callable[[Counting], Any]) -> Any:
-    """The answer to a question about messages, as an Arrow table."""
+    """The answer to a question about messages, as an Arrow table, or as several of one moment."""
     from dmarcview.store.counting import Counting
 
     at = window(store, filters)
@@ -50,9 +54,13 @@ def daily(store: Store, filters: Filters = Filters()) -> pd.DataFrame:  # noqa: 
     own_fail, forwarded, unknown_blocked, unknown_delivered, unstated (outcome classes; they sum to messages); none,
     quarantine, reject (what receivers did).
     """
+    return _without_gaps(count(store, filters, ALL_SUMS, lambda c: c.by_day()))
+
+
+def _without_gaps(found: Any) -> pd.DataFrame:
     import pandas as pd
 
-    out = frame(count(store, filters, ALL_SUMS, lambda c: c.by_day()))
+    out = frame(found)
     if len(out) > 1:
         days = pd.date_range(out["day"].iloc[0], out["day"].iloc[-1], freq="D", unit="s")
         if len(days) != len(out):
@@ -82,7 +90,10 @@ def reporters(store: Store, filters: Filters = Filters()) -> pd.DataFrame:  # no
     Columns: submitter; messages, dmarc_pass, spf_aligned, dkim_aligned; none, quarantine, reject; domains (policy
     domains they report on); first_day, last_day (datetime64[s]).
     """
-    found = count(store, filters, f"{RATES}, {BY_DISPOSITION}", lambda c: c.by_submitter())
+    return _ranked(count(store, filters, OF_REPORTERS, lambda c: c.by_submitter()))
+
+
+def _ranked(found: Any) -> pd.DataFrame:
     return frame(found.sort_by([("messages", "descending"), ("submitter", "ascending")]))
 
 
@@ -93,7 +104,11 @@ def sources(store: Store, filters: Filters = Filters(), *, limit: int | None = 5
     that names a detour); none, quarantine, reject; delivered_fail (failed DMARC and not blocked); reporters;
     first_day, last_day (datetime64[s]); source_class, service, service_type, country, asn, as_name, reverse_dns.
     """
-    found = count(store, filters, OF_SOURCES, lambda c: c.by_source(limit))
+    return _told(store, count(store, filters, OF_SOURCES, lambda c: c.by_source(limit)))
+
+
+def _told(store: Store, found: Any) -> pd.DataFrame:
+    """Sources with who they are."""
     sql = f"select c.*, {WHO} from found c {JOIN} order by messages desc, c.domain, c.source_ip"
     with store.engine.cursor() as cursor:
         cursor.register("found", found)
@@ -119,24 +134,41 @@ class SourceDetail:
     confidence: str
 
 
+def _identities(store: Store, one: Filters) -> pd.DataFrame:
+    """What the records of one source say, as `SourceDetail` lists it."""
+    import pandas as pd
+
+    asked = over_periods(one)
+    sql = (
+        "select disposition, dkim_aligned, spf_aligned, header_from, envelope_from, results, "
+        'cast(sum("count") as bigint) as messages, count(distinct (file, report)) as reports from identities c '
+        f"where {asked.where} group by all order by messages desc, header_from, envelope_from, disposition, "
+        f"dkim_aligned, spf_aligned, results limit {IDENTITIES}"
+    )
+    found = store.engine.frame(sql, asked.params, window(store, one))
+    results = [orjson.loads(text) for text in found.pop("results")]
+    for place, name in enumerate(("dkim", "spf", "override_types"), list(found.columns).index("messages")):
+        found.insert(place, name, pd.Series([result[name] for result in results], dtype=object))
+    return found
+
+
 def source_detail(store: Store, domain: str, source_ip: str, filters: Filters = Filters()) -> SourceDetail:  # noqa: B008 - frozen
     """All that is known of one source; of `filters`, the days, submitter, result and verified count."""
     from dataclasses import replace
 
     one = replace(filters, domains=(domain,), source_ip=source_ip, source_class=None)
-    asked = over_periods(one)
-    sql = (
-        "select disposition, dkim_aligned, spf_aligned, header_from, envelope_from, dkim, spf, override_types, "
-        'cast(sum("count") as bigint) as messages, count(distinct report_key) as reports from records c '
-        f"where {asked.where} group by all order by messages desc, header_from, envelope_from, disposition, "
-        "dkim_aligned, spf_aligned limit 200"
+    total, days, reporters = count(
+        store,
+        one,
+        OF_SOURCES,
+        lambda c: (c.by_source(1), c.of(ALL_SUMS).by_day(), c.of(OF_REPORTERS).by_submitter()),
     )
     found = store.source_rows(domain, source_ip)
     return SourceDetail(
-        sources(store, one),
-        daily(store, one),
-        _ask(store, one, sql, asked.params),
-        reporters(store, one),
+        _told(store, total),
+        _without_gaps(days),
+        _identities(store, one),
+        _ranked(reporters),
         found[0].evidence if found else (),
         found[0].by if found else "rule",
         found[0].confidence if found else "",

@@ -1,4 +1,4 @@
-"""What classification asks of the store and keeps in it: facts by source, the classes found, labels, reverse DNS."""
+"""What classification asks of the store and keeps in it: sources touched, the classes found, labels, reverse DNS."""
 
 # ruff: noqa: S608 - SQL is put together from our own constants; values from outside are parameters
 from __future__ import annotations
@@ -12,62 +12,14 @@ from . import blocks
 from .archive import clean
 from .engine import Engine, Window
 from .errors import StoreError
-from .facts import CLASSES, SCOPES, Label, Named, NamedAddress, SourceFacts, SourceRow
-from .files import CUBE_END, SOURCE_END, FileRow
+from .facts import CLASSES, SCOPES, Label, NamedAddress, SourceRow
+from .files import CUBE_END
 from .ledger import Ledger, bump, chunks, counter, rows
 from .plan import MAIN
 from .snapshot import Snapshot
 from .tables import addresses, counters, labels
 
-NAMES = 20  # names kept of each kind for one source, most messages first
 MANY = 5_000  # addresses asked for at once: then all that are known are read
-
-# one row of a record counts once for a name, however many results carry it
-IDENTITIES = """
-with r as (select domain, source_ip, "count", dkim, spf, header_from, envelope_from, override_types from {source}),
-named as (
-  select domain, source_ip, "count", 'dkim' as kind, unnest(list_distinct(list_transform(dkim, lambda x:
-    {{'name': x.domain, 'selector': x.selector, 'passed': x.result = 'pass'}}))) as n from r
-  union all
-  select domain, source_ip, "count", 'spf', unnest(list_distinct(list_transform(spf, lambda x:
-    {{'name': x.domain, 'selector': x.scope, 'passed': x.result = 'pass'}}))) from r
-  union all
-  select domain, source_ip, "count", 'override', unnest(list_distinct(list_transform(override_types, lambda x:
-    {{'name': x, 'selector': null::varchar, 'passed': null::boolean}}))) from r
-  union all
-  select domain, source_ip, "count", 'header_from',
-    {{'name': header_from, 'selector': null::varchar, 'passed': null::boolean}} from r
-  union all
-  select domain, source_ip, "count", 'envelope_from',
-    {{'name': envelope_from, 'selector': null::varchar, 'passed': null::boolean}} from r where envelope_from is not null
-)
-select domain, source_ip, kind, n.name as name, n.selector as selector, n.passed as passed,
-  cast(sum("count") as bigint) as messages
-from named where n.name is not null group by all
-"""
-_TOTALS = """
-select c.domain, c.source_ip, cast(sum(messages) as bigint),
-  cast(coalesce(sum(messages) filter (where dkim_aligned or spf_aligned), 0) as bigint),
-  cast(coalesce(sum(messages) filter (where spf_aligned), 0) as bigint),
-  cast(coalesce(sum(messages) filter (where dkim_aligned), 0) as bigint),
-  cast(coalesce(sum(messages) filter (where dkim_aligned and spf_aligned), 0) as bigint),
-  cast(coalesce(sum(messages) filter (where forwarded), 0) as bigint),
-  cast(coalesce(sum(messages) filter (where disposition in ('quarantine', 'reject')), 0) as bigint),
-  cast(epoch(min(day)) as bigint), cast(epoch(max(day)) as bigint) + 86399,
-  count(distinct day), count(distinct submitter)
-from cube c {wanted} group by c.domain, c.source_ip order by c.domain, c.source_ip
-"""
-_NAMES = """
-with i as (
-  select c.domain, c.source_ip, kind, name, selector, passed, cast(sum(messages) as bigint) as messages
-  from ({identities}) c {wanted} group by all
-), ranked as (
-  select *, row_number() over (
-    partition by domain, source_ip, kind order by messages desc, name, selector, passed) as place from i
-)
-select domain, source_ip, kind, name, selector, passed, messages from ranked where place <= {names}
-order by domain, source_ip, kind, place
-"""
 
 
 class Classes:
@@ -76,7 +28,7 @@ class Classes:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
 
-    # facts, out
+    # what came in
 
     def touched(self, engine: Engine, snapshot: Snapshot, since: int) -> list[tuple[str, str]]:
         """Sources in believed reports that came after version `since`."""
@@ -88,7 +40,7 @@ class Classes:
             for ip in p.filed.records.source_ip
         }
         if new:
-            sql = f"select distinct domain, source_ip from {engine.scan([f.path for f in new], '.cube.parquet')}"
+            sql = f"select distinct domain, source_ip from {engine.scan([f.path for f in new], CUBE_END)}"
             pairs |= {(r[0], r[1]) for r in engine.rows(sql, {})}
         return sorted(pairs)
 
@@ -102,39 +54,6 @@ class Classes:
             return {}
         sizes = engine.rows("select domain, count(*) from cube group by domain", {}, Window(snapshot, (MAIN,)))
         return {domain: rows for domain, rows in sizes if domain in found}
-
-    def facts(self, engine: Engine, snapshot: Snapshot, pairs: Sequence[tuple[str, str]] | None) -> list[SourceFacts]:
-        """Facts of these sources (of all, when None), by domain and address."""
-        import pyarrow as pa
-
-        if pairs is not None and not pairs:
-            return []
-        self._companions(engine, snapshot)
-        live = [f.path for f in snapshot.files if f.shelf == MAIN]
-        pending = IDENTITIES.format(source="pending_records")
-        identities = f"select * from {engine.scan(live, SOURCE_END)} union all by name ({pending})" if live else pending
-        wanted = "semi join wanted w on c.domain = w.domain and c.source_ip = w.source_ip" if pairs is not None else ""
-        at = Window(snapshot, (MAIN,))
-        with engine.cursor() as cursor:
-            if pairs is not None:
-                domains, ips = zip(*pairs, strict=True)
-                cursor.register("wanted", pa.table({"domain": pa.array(domains), "source_ip": pa.array(ips)}))
-            names: dict[tuple[str, str], dict[str, list[Named]]] = {}
-            question = engine.over(cursor, at, _NAMES.format(identities=identities, wanted=wanted, names=NAMES))
-            for d, ip, kind, *name in cursor.execute(question).fetchall():
-                names.setdefault((d, ip), {}).setdefault(kind, []).append(Named(*name))
-            kinds = ("dkim", "spf", "header_from", "envelope_from", "override")
-            none: dict[str, list[Named]] = {}
-            return [
-                SourceFacts(*r, *(tuple(names.get((r[0], r[1]), none).get(k, ())) for k in kinds))
-                for r in cursor.execute(engine.over(cursor, at, _TOTALS.format(wanted=wanted))).fetchall()
-            ]
-
-    def _companions(self, engine: Engine, snapshot: Snapshot) -> None:
-        """Make the source companion of each believed file that has none yet; a cache, so a rename suffices."""
-        for f in snapshot.files:
-            if f.shelf == MAIN and not (engine.folder / (f.path + SOURCE_END)).exists():
-                make_companion(engine, f)
 
     # classes, in
 
@@ -237,15 +156,3 @@ class Classes:
                 conn.execute(delete(addresses).where(addresses.c.source_ip.in_(part)))
             if found:
                 conn.execute(insert(addresses), [a._asdict() for a in {a.source_ip: a for a in found}.values()])
-
-
-def make_companion(engine: Engine, file: FileRow) -> None:
-    """Write the identities of a record file beside it."""
-    target = engine.folder / (file.path + SOURCE_END)
-    part = target.with_name(f"{target.name}.{id(file):x}.part")
-    source = IDENTITIES.format(source=engine.scan([file.path], ".parquet"))
-    with engine.cursor() as cursor:
-        cursor.execute(
-            f"copy ({source} order by domain, source_ip, kind) to '{part}' (format parquet, compression zstd)"
-        )
-    part.replace(target)

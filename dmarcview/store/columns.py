@@ -1,7 +1,6 @@
 """Facts of very many sources as columns: what classification reads, a hundred times faster than row by row.
 
-`facts.SourceFacts` is the same for one source; `Columns.facts` makes it. Only the names that bear on a class are here:
-signatures, SPF checks and envelopes.
+`facts.SourceFacts` is the same for one source; `Columns.facts` makes it.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ class Columns:
         return len(self.ips)
 
     def facts(self, source: int) -> SourceFacts:
-        """One source as the plain rules take it, without the names that they do not ask for."""
+        """One source as the plain rules take it."""
         import numpy as np
 
         named: tuple[list[Named], ...] = tuple([] for _ in KINDS)
@@ -80,11 +79,9 @@ class Columns:
             dkim_aligned=dkim,
             both=both,
             forwarded=int(self.forwarded[source]),
-            blocked=0,
             first_seen=int(self.first_seen[source]),
             last_seen=int(self.last_seen[source]),
             days=int(self.days[source]),
-            reporters=0,
             dkim=tuple(named[DKIM]),
             spf=tuple(named[SPF]),
             envelope_from=tuple(named[ENVELOPE]),

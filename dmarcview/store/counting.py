@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from .rollup import Piece, Rollup, Weights
 
 NEVER, LATE = 2**31 - 1, -(2**31)  # days before the first row has come
 PART = 100_000  # sources looked at closely together
+FEW = 64  # sources that are looked up one by one, not searched for among all rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,14 @@ class Counting:
         rollup.number(window)
         self.weights: Weights = rollup.weights(sums, choice.result)
         self.source = self._sources()
+        self.few: Any = None if self.source is None else _few(self.source)
+        self._near: list[tuple[Piece, _Found]] | None = None
+
+    def of(self, sums: str) -> Counting:
+        """The same question about other sums; the rows of a few sources are read once for all."""
+        other = copy(self)
+        other.weights = self.rollup.weights(sums, self.choice.result)
+        return other
 
     def _sources(self) -> Any:
         """True for each source that counts; None when all do."""
@@ -84,16 +94,40 @@ class Counting:
         return _Found(source, piece.submitter[submitter], piece.kind[kind], *rest)
 
     def _rows(self, only: Any, *, by_day: bool = False) -> Iterator[tuple[Piece, _Found]]:
-        """The rows of the window that count, file by file: a whole file over all its days unless `by_day`."""
+        """The rows of the window that count, file by file: a whole file over all its days unless `by_day`.
+
+        `only` leaves some of the sources that count. Rows of a few sources come by day in any case.
+        """
+        if self.few is not None:
+            yield from self._of_few(only)
+            return
         since, until = self.choice.since, self.choice.until
         for piece in self.rollup.pieces(self.window):
-            if only is not None and not only[piece.source].any():
+            few = None if only is None else _few(only[piece.source])
+            if few is not None and not len(few):
                 continue
             whole = not by_day and piece.within(since, until)
             found = self.rollup.digest(piece, days=not whole)
-            chosen = self._chosen(piece, found.whole() if whole else found.between(since, until), only)
+            rows = found.whole(few) if whole else found.between(since, until, few)
+            chosen = self._chosen(piece, rows, only if few is None else None)
             if len(chosen.messages):
                 yield piece, chosen
+
+    def _of_few(self, only: Any) -> Iterator[tuple[Piece, _Found]]:
+        """The rows of the few sources that count and that `only` leaves."""
+        import numpy as np
+
+        if self._near is None:
+            self._near = []
+            for piece in self.rollup.pieces(self.window):
+                own = np.flatnonzero(np.isin(piece.source, self.few))
+                if len(own):
+                    rows = self.rollup.digest(piece).between(self.choice.since, self.choice.until, own)
+                    self._near.append((piece, self._chosen(piece, rows, None)))
+        for piece, r in self._near:
+            at = np.flatnonzero(only[piece.source[r.source]])
+            if len(at):
+                yield piece, _Found(*(column[at] for column in r))
 
     # by day, domain and class
 
@@ -199,10 +233,14 @@ class Counting:
 
         known = self.rollup.sources
         total = np.zeros(len(known), dtype=np.int64)
-        for piece, own in self._totals():
-            total[piece.source] += own
-        if self.source is not None:
-            total[~self.source] = 0
+        if self.few is not None:
+            for piece, r in self._rows(self.source):
+                add(total, piece.source[r.source], r.messages)
+        else:
+            for piece, own in self._totals():
+                total[piece.source] += own
+            if self.source is not None:
+                total[~self.source] = 0
         top = self._top(total, limit)
         parts = [self._closely(top[i : i + PART]) for i in range(0, max(len(top), 1), PART)]
         return pa.concat_tables(parts)
@@ -328,6 +366,13 @@ class Counting:
                 "messages": pa.array(list(sums.values()), pa.int64()),
             }
         )
+
+
+def _few(mark: Any) -> Any:
+    """The places that are marked, unless there are many: then None."""
+    import numpy as np
+
+    return np.flatnonzero(mark) if np.count_nonzero(mark) <= FEW else None
 
 
 def _days(numbers: Any) -> Any:

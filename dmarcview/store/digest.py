@@ -7,6 +7,7 @@ merged or when first asked for, listed nowhere, free to be deleted.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ CUBE = ("day", "domain", "submitter", "source_ip", *KIND, "messages")  # what a 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of one file by its own numbers, as arrays of one length; `first` and `last` are days since 1970."""
+    """Rows of one file by its own numbers, as arrays of one length; `first` and `last` are days since 1970.
+
+    They come by day, then by source; without days, by source.
+    """
 
     source: Any
     submitter: Any
@@ -46,23 +50,50 @@ class Digest:
     day: Any
     start: Any
 
-    def whole(self) -> Rows:
-        """The sums over all days."""
+    def whole(self, only: Any = None) -> Rows:
+        """The sums over all days; of a few sources, ascending, if they are said."""
         source, submitter, kind = (self.sums[n].chunk(0).indices.to_numpy() for n in ("source", "submitter", "kind"))
         messages, first, last = (self.sums[n].chunk(0).to_numpy() for n in ("messages", "first", "last"))
-        return Rows(source, submitter, kind, messages, first, last)
+        columns = (source, submitter, kind, messages, first, last)
+        if only is None:
+            return Rows(*columns)
+        at = _runs(*_bounds(source, only))
+        return Rows(*(column[at] for column in columns))
 
-    def between(self, since: int | None, until: int | None) -> Rows:
-        """The rows of days from `since` on and before `until`."""
+    def between(self, since: int | None, until: int | None, only: Any = None) -> Rows:
+        """The rows of days from `since` on and before `until`; of a few sources, ascending, if they are said."""
         import numpy as np
 
         a = 0 if since is None else int(np.searchsorted(self.day, since))
-        b = len(self.day) if until is None else int(np.searchsorted(self.day, until))
-        start, end = int(self.start[a]), int(self.start[max(a, b)])
-        names = ("source", "submitter", "kind", "messages")
-        source, submitter, kind, messages = (self.days[n].chunk(0).to_numpy()[start:end] for n in names)
-        day = np.repeat(self.day[a:b], np.diff(self.start[a : b + 1])) if b > a else self.day[:0]
+        b = max(a, len(self.day) if until is None else int(np.searchsorted(self.day, until)))
+        columns = [self.days[n].chunk(0).to_numpy() for n in ("source", "submitter", "kind", "messages")]
+        start, sizes = self.start[a : b + 1], np.diff(self.start[a : b + 1])
+        if only is None:
+            source, submitter, kind, messages = (column[start[0] : start[-1]] for column in columns)
+        else:
+            found = [_bounds(columns[0][low:high], only) + low for low, high in pairwise(start)]
+            low, high = np.concatenate([*found, np.zeros((2, 0), dtype=np.int64)], axis=1)
+            at = _runs(low, high)
+            source, submitter, kind, messages = (column[at] for column in columns)
+            sizes = (high - low).reshape(b - a, len(only)).sum(axis=1)
+        day = np.repeat(self.day[a:b], sizes)
         return Rows(source, submitter, kind, messages, day, day)
+
+
+def _bounds(sources: Any, only: Any) -> Any:
+    """Where the rows of each of these sources begin and end among sorted ones."""
+    import numpy as np
+
+    wanted = only.astype(sources.dtype)  # else numpy would convert all the sources
+    return np.array([np.searchsorted(sources, wanted, side) for side in ("left", "right")])
+
+
+def _runs(low: Any, high: Any) -> Any:
+    """All places from each `low` up to its `high`."""
+    import numpy as np
+
+    sizes = high - low
+    return np.arange(sizes.sum()) + np.repeat(low - (np.cumsum(sizes) - sizes), sizes)
 
 
 def _codes(column: Any) -> tuple[Any, Any]:

@@ -1,7 +1,7 @@
 """DuckDB, the engine of questions: SQL over one snapshot, with frames of settled types out.
 
-Questions name `records` and `cube` (files and pending rows of the chosen shelves) and the tables `sources`
-(who is behind an address) and `rollup` (see rollup.py). They use named parameters and SQL that Spark also runs.
+Questions name `records`, `cube` and `identities` (files and pending rows of the chosen shelves) and the table `sources`
+(who is behind an address; see rollup.py). They use named parameters and SQL that Spark also runs.
 """
 
 # ruff: noqa: S608 - SQL is put together from our own constants; values from outside are parameters
@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+from . import identities
 from .errors import StoreDamaged, StoreError, StoreFull
 from .files import CUBE_END, RECORDS_END
 from .snapshot import Snapshot
@@ -79,7 +80,7 @@ class Engine:
             cursor.close()
 
     def over(self, cursor: Any, window: Window, sql: str) -> str:
-        """The question with `records` and `cube` as it names them: files and pending rows of the window.
+        """The question with `records`, `cube` and `identities` as it names them: files and pending rows of the window.
 
         Only what is named is opened. Common table expressions, because views would open every file twice.
         """
@@ -91,6 +92,9 @@ class Engine:
                 cursor.register(pending, getattr(window.snapshot, pending)(window.shelves))
             if re.search(rf"\bfrom {name}\b", sql):
                 parts.append(f"{name} as not materialized ({self.union(chosen, ending, pending)})")
+        if re.search(r"\bfrom identities\b", sql):
+            cursor.register("pending_records", window.snapshot.pending_records(window.shelves))
+            parts.append(f"identities as not materialized ({identities.union(self, chosen)})")
         if not parts:
             return sql
         head, rest = ", ".join(parts), sql.lstrip()

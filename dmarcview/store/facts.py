@@ -17,7 +17,10 @@ class Named(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SourceFacts:
-    """All that believed reports said of one address sending as one policy domain. Counts are messages."""
+    """What believed reports said of one address sending as one policy domain, as far as it bears on its class.
+
+    Counts are messages.
+    """
 
     domain: str
     source_ip: str
@@ -27,16 +30,12 @@ class SourceFacts:
     dkim_aligned: int
     both: int  # SPF and DKIM aligned
     forwarded: int  # with an override that names a detour
-    blocked: int  # quarantined or rejected
     first_seen: int  # first second of the first day with a message
     last_seen: int  # last second of the last day with a message
     days: int  # days with at least one message
-    reporters: int
     dkim: tuple[Named, ...] = ()  # signing domains, most messages first
     spf: tuple[Named, ...] = ()  # domains of SPF checks
-    header_from: tuple[Named, ...] = ()
     envelope_from: tuple[Named, ...] = ()
-    overrides: tuple[Named, ...] = ()  # override types
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,9 @@ ROW_GROUP = 40_000
 STORED = REPORT_COLUMNS + RECORD_COLUMNS
 RECORDS_END = ".parquet"
 CUBE_END = ".cube.parquet"
-SOURCE_END = ".source.parquet"  # a cache: made when first asked for, not listed, free to delete
-SUMS_END = ".sums.arrow"  # the digest: such a cache too
+SUMS_END = ".sums.arrow"  # the digest: a cache, not listed, free to delete
 DAYS_END = ".days.arrow"
-ENDINGS = (RECORDS_END, CUBE_END, SOURCE_END, SUMS_END, DAYS_END)
+IDENTITIES_END = ".identities.parquet"  # such a cache too
 
 
 class Filed(NamedTuple):
@@ -224,7 +223,13 @@ def put(folder: Path, filed: Sequence[Filed], shelf: str, news: int, now: int) -
     )
 
 
+def beside(folder: Path, name: str) -> list[Path]:
+    """A file and its companions, those of older versions too, as far as they are there."""
+    path = folder / name
+    return list(path.parent.glob(f"{path.name}.*"))
+
+
 def discard(folder: Path, name: str) -> None:
     """Remove a file and its companions, if they are there."""
-    for ending in ENDINGS:
-        (folder / (name + ending)).unlink(missing_ok=True)
+    for path in beside(folder, name):
+        path.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from .append import Appender
 from .archive import Archive, Kept, make_folder
 from .classes import Classes
 from .errors import StoreError, StoreFormat, named
-from .facts import Label, NamedAddress, SourceFacts, SourceRow
+from .facts import Label, NamedAddress, SourceRow
 from .ledger import Ledger, counter
 from .snapshot import Snapshot, take
 from .tables import items, meta, reports
@@ -206,10 +206,6 @@ class Store:
         """(domain, source_ip) of sources in believed reports newer than `version`."""
         return self.classes.touched(self.heavy, self.snapshot(), version)
 
-    def source_facts(self, pairs: Sequence[tuple[str, str]] | None = None) -> list[SourceFacts]:
-        """What all believed reports say of these sources (all sources when None)."""
-        return self.classes.facts(self.heavy, self.snapshot(), pairs)
-
     def put_sources(self, rows: Sequence[SourceRow], upto: int | None = None) -> None:
         """Write classes; `upto` is the version that `classified()` shall give from now on."""
         self.classes.put(rows, upto)
@@ -217,7 +213,7 @@ class Store:
     def source_columns(
         self, domains: Sequence[str] | None = None, pairs: Sequence[tuple[str, str]] | None = None
     ) -> Columns:
-        """What classification asks of `source_facts`, as columns: of these domains, of these sources, or of all."""
+        """What believed reports say of sources, as columns: of those of these domains, of these sources, or of all."""
         from . import columns
 
         return columns.read(self.heavy, self.snapshot(), domains, pairs)

@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from . import digest
+from . import digest, identities
 from . import files as record_files
 from .append import list_files
 from .archive import sync_folder
 from .engine import Engine
 from .errors import StoreDamaged, named
-from .files import CUBE_END, ENDINGS, RECORDS_END, ROW_GROUP, FileRow
+from .files import CUBE_END, RECORDS_END, ROW_GROUP, FileRow
 from .ledger import Ledger, bump, chunks
 from .snapshot import Pending, read_pending
 from .tables import bodies, files, gone, reports
@@ -185,7 +185,10 @@ class Upkeep:
     # compact
 
     def compact(self, *, all_files: bool = False) -> Upkept:
-        """Merge small files of a month and shelf; with `all_files`, also where there are only two."""
+        """Merge small files of a month and shelf; with `all_files`, also where there are only two.
+
+        Large files that lack their identities, as imports write them and restored stores have them, get these.
+        """
         done = Upkept()
         with alone(self.data):
             with self.ledger.read() as conn:
@@ -201,6 +204,12 @@ class Upkeep:
                         swapped = self.swap(conn, batch, [merged] if merged else [])
                     if swapped and merged:
                         done = Upkept(done.files_added + 1, done.files_removed + len(batch), done.rows + merged.rows)
+            with self.ledger.read() as conn:
+                live = list_live(conn)
+            for f in live:
+                if identities.worth(f.rows) and not identities.exists(self.engine(), f.path):
+                    with named("sorting records by source"):
+                        identities.make(self.engine(), f.path)
         return done
 
     def rewrite(
@@ -239,6 +248,8 @@ class Upkeep:
                     self._merge_cubes(cursor, old, name)
                 size = sum(record_files.sync_file(self.folder / (name + e)) for e in (RECORDS_END, CUBE_END))
                 digest.make(self.folder, name, self.folder / (name + CUBE_END))
+                if identities.worth(rows):
+                    identities.make(engine, name)
                 sync_folder(target.parent)
             except BaseException:
                 record_files.discard(self.folder, name)
@@ -300,7 +311,7 @@ class Upkeep:
                     continue
                 at = left.get(name)
                 if at is None:
-                    at = max(int(p.stat().st_mtime) for e in ENDINGS if (p := self.folder / (name + e)).exists())
+                    at = max((int(p.stat().st_mtime) for p in record_files.beside(self.folder, name)), default=now)
                 if at < now - KEEP_SECONDS:
                     record_files.discard(self.folder, name)
                     removed += 1
@@ -313,7 +324,7 @@ class Upkeep:
 
     def _on_disk(self) -> set[str]:
         names = set()
-        for path in self.folder.glob("*/*.parquet"):
+        for path in self.folder.glob("*/*.*"):
             names.add(f"{path.parent.name}/{path.name.split('.', 1)[0]}")
         return names
 
