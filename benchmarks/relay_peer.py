@@ -68,8 +68,11 @@ class PostfixWithOpenDkim:
         conf = folder / "conf"
         (conf / "main.cf").write_text(MAIN_CF.format(folder=folder, sink=sink))
         (conf / "master.cf").write_text(_master(port))
-        (folder / "opendkim.conf").write_text(OPENDKIM_CONF.format(folder=folder, key=key))
-        key.chmod(0o644)
+        own_key = folder / "sel.pem"
+        own_key.write_bytes(key.read_bytes())
+        shutil.chown(own_key, "opendkim")
+        own_key.chmod(0o600)
+        (folder / "opendkim.conf").write_text(OPENDKIM_CONF.format(folder=folder, key=own_key))
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self._milter = subprocess.Popen(["opendkim", "-f", "-x", str(folder / "opendkim.conf")], **quiet)  # type: ignore[call-overload]
         _until((folder / "milter" / "sock").exists)

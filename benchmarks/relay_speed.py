@@ -52,7 +52,7 @@ class Ours:
         (folder / "config.toml").write_text(CONFIG.format(port=port, sink=sink))
         place = [f"--config={folder / 'config.toml'}", f"--data={folder}"]
         command = [sys.executable, "-m", "dmarcview"]
-        make = [*command, "key", "import", "bench.test", str(key), "--selector", "sel", *place]
+        make = [*command, "key", "import", str(key), "bench.test", "--selector", "sel", *place]
         subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
         if profile:
             command = [sys.executable, "-m", "cProfile", "-o", profile, "-m", "dmarcview"]
@@ -138,10 +138,11 @@ def main(argv: list[str] | None = None) -> int:
         }
         if args.only:
             del makers["dmarcview relay" if args.only == "postfix" else "Postfix + OpenDKIM"]
-        relays = {name: make() for name, make in makers.items()}
+        relays: dict[str, Ours | PostfixWithOpenDkim] = {}
         places = dict(zip(("Postfix + OpenDKIM", "dmarcview relay"), ports[:2], strict=True))
         try:
-            for each in relays:
+            for each, make in makers.items():
+                relays[each] = make()
                 _listening(places[each])
             for sessions in args.sessions:
                 rates: dict[str, list[tuple[float, float]]] = {each: [] for each in relays}
