@@ -74,6 +74,7 @@ reference: setup ## write docs/reference/ from the code
 # Programs that the tests meet for real. As root on Debian they are installed; elsewhere the tests that need them say so and skip.
 peers:
 	@sh tests/peers.sh $(TEST_PEERS)
+	@sh tests/peer_opensmtpd.sh
 
 clean: ## remove what the targets made
 	@rm -rf .venv .cache dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
