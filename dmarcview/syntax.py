@@ -155,6 +155,32 @@ def _dns(parser: argparse.ArgumentParser) -> None:
                         "by default [relay.delivery] source_ipv4 and source_ipv6, or this host's")  # fmt: skip
 
 
+def _user(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", nargs="?", choices=("list", "add", "passwd", "rules", "remove"), default="list")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="add and passwd ask for the password, or read it from "
+                        "standard input")  # fmt: skip
+    for option, dest in (("sender", "senders"), ("from", "froms"), ("recipient", "recipients")):
+        parser.add_argument(f"--{option}", action="append", dest=dest, metavar="ADDRESS", help="add, rules: only this "
+                            "one, within what is set for all; @example.org is a domain, a path a file; several "
+                            "times")  # fmt: skip
+    parser.add_argument("--rate", type=_whole, default=0, help="add, rules: recipients by the hour, 0 as set for all")
+    parser.add_argument("--certificate-only", action="store_true", help="add: no password, only a client certificate")
+
+
+def _sendmail(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("words", nargs="*", metavar="ADDRESS", help="recipients; options as of sendmail: -t -i -f "
+                        "SENDER -F NAME -v -bs -N NOTIFY -R RET -V ENVID -C SETTINGS; others are ignored")  # fmt: skip
+
+
+def _test(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipient", nargs="?", metavar="RCPT", help="address that the test is sent to")
+    parser.add_argument("--from", dest="sender", metavar="ADDRESS", help="sender; by default the first that may send")
+    parser.add_argument("--seconds", type=_whole, default=60, help="how long its way is followed (60)")
+    parser.add_argument("--verbose", "-v", action="store_true", help="print the dialogue with the relay")
+    parser.add_argument("--explain", metavar="FILE", help="say what a receiver wrote into the mail in this file; - is "
+                        "standard input, to paste it")  # fmt: skip
+
+
 COMMANDS: tuple[Command, ...] = (
     Command("import", "intake:run_import", "Read files and folders of reports into the store.", _import),
     Command("parse", "intake:run_parse", "Read files and print what is in them; nothing is stored.", _paths),
@@ -167,6 +193,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("label", "label:run", "Say yourself what a source is.", _label),
     Command("sent", "sent:run", "What the relay sent, to whom, and what the other side said.", _sent),
     Command("queue", "queue:run", "Mail that waits to be delivered: see it, hold it, try it, redirect it.", _queue),
+    Command("user", "user:run", "Who may log in at the relay, and what each may send.", _user),
+    Command("sendmail", "sendmail:run", "Hand a mail to the relay, as /usr/sbin/sendmail does.", _sendmail),
     Command("receive", "run:run_receive", "Take report mails by SMTP and LMTP into the spool.", _status),
     Command("relay", "run:run_relay", "Take mail for sending, sign it and deliver it.", _status),
     Command("ingest", "run:run_ingest", "Take mails from the spool into the store; keep the store in order.", _ingest),
@@ -176,6 +204,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("demo", "run:run_demo", "A year of made-up traffic, and live mails.", _demo),
     Command("key", "key:run", "DKIM keys: make, list, show their DNS records, rotate, retire, import.", _key),
     Command("dns", "dns:run", "What a sending domain must publish, and whether it does.", _dns),
+    Command("test", "test:run", "Send a tagged mail, and explain what its receiver wrote into it.", _test),
     Command("prune", "keep:run_prune", "Delete what is past its retention.", _prune),
     Command("reindex", "keep:run_reindex", "Build ledger and records anew from the raw mails."),
     Command("backup", "keep:run_backup", "Copy the store while it runs.", _backup),

@@ -28,6 +28,7 @@ from .deliver import Courier
 from .dkimdns import HOLD, KeyWatch, held_for
 from .dns import Resolver, SystemResolver
 from .door import RelayDoor
+from .drop import Drop
 from .keeper import Keeper
 from .keys import KeyRing, SigningKey
 from .queue import Queue, QueueError
@@ -122,6 +123,15 @@ class Relay:
         except (AllowError, ValueError) as error:
             raise RelayError(str(error)) from None
 
+        self._drop = Drop(
+            folder / "drop",
+            self._policy,
+            settings.limits,
+            self.hostname,
+            expire_seconds=settings.queue.expire_hours * HOUR,
+            clock=self._clock,
+        )
+
     async def _listen(self) -> None:
         settings = self.settings
         spill = self._folder / "tmp"
@@ -159,7 +169,7 @@ class Relay:
             queue_life=settings.queue.expire_hours * HOUR,
             clock=self._clock,
         )
-        works = [self.worker.run(), self._free_held()]
+        works = [self.worker.run(), self._free_held(), self._drop.run()]
         if settings.keys.check != "off":
             works.append(keeper.run(lambda _: self._watch.forget()))
         return works
@@ -196,6 +206,7 @@ class Relay:
             self._guard.renew(before)
             raise RelayError(str(error)) from None
         self._courier.settings = settings
+        self._drop.limits = settings.limits
         self.worker.reroute(settings, self._returns(settings))
 
     # keys that the DNS does not show

@@ -45,6 +45,11 @@ class SentLog:
         rows = self._run(f"select {SENT} from sent order by number limit ?", (limit,))
         return [read_attempt(row) for row in rows]
 
+    def of(self, queue_id: str) -> list[Attempt]:
+        """The rows of one mail that were not let go, in order."""
+        rows = self._run(f"select {SENT} from sent where queue_id = ? order by number", (queue_id,))
+        return [read_attempt(row)[1] for row in rows]
+
     def shipped(self, up_to: int) -> None:
         """Rows up to this number are stored elsewhere: let them go."""
         self._run("delete from sent where number <= ?", (up_to,))
