@@ -331,6 +331,25 @@ def test_a_reply_that_drips_has_the_time_of_one_reply() -> None:
     assert asyncio.run(run()) < 10, "not the 20 s that the drip takes"
 
 
+@pytest.mark.parametrize("extensions", [EXTENSIONS, NO_PIPELINING], ids=["pipelined", "one by one"])
+def test_replies_that_come_slowly_one_by_one_have_a_time_together(extensions: tuple[str, ...]) -> None:
+    async def run() -> list[RemoteReply]:
+        async with far(FarHost(extensions)) as host:
+            delivery = dataclasses.replace(QUICK, final=0.5, command=0.5)
+            made = courier(None, delivery, smart(host.port))
+            session = await made.connect(hop("far.test", made.settings))
+            host.drip = 0.02
+            people = to(*(f"b{number}@far.test" for number in range(1_000)))
+            async with asyncio.timeout(30):  # not the 280 s of a thousand replies
+                replies = await session.send(mail(), people, CONTENT)
+            await session.close()
+            return replies
+
+    replies = asyncio.run(run())
+    assert replies[-1].code == 421
+    assert "did not answer in " in replies[-1].text
+
+
 def test_a_host_that_takes_no_bytes_of_a_large_mail_is_left() -> None:
     async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 x\r\n")

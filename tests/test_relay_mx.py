@@ -75,6 +75,8 @@ def test_without_mx_records_the_domain_itself_is_the_host() -> None:
 
 def test_what_the_dns_says_decides_whether_a_mail_fails_or_waits() -> None:
     assert str(no_mail(Table()))[:9] == "550 5.1.2"
+    for name in ("", "a b.test", "-", "x" * 64 + ".test", ".".join(["abc"] * 80)):
+        assert str(no_mail(Table(), domain=name))[:9] == "550 5.1.2"
     assert str(no_mail(mx("0 .")))[:10] == "556 5.1.10"
     assert str(no_mail(mx("10 gone.test.")))[:9] == "550 5.4.4"
     assert str(no_mail(mx("10 bad\\032name.", "x y", "")))[:9] == "550 5.4.4"

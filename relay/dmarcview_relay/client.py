@@ -6,6 +6,7 @@ RFC 5321, RFC 2033 (LMTP), RFC 2920 (PIPELINING), RFC 1870 (SIZE), RFC 6152 (8BI
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from .settings import Delivery
 from .wire import CHUNK, Broken, Reply, Wire
 
 WHOLE = 4 * CHUNK  # content up to here is written at once
+LEAST_RATE = 2_000  # bytes by the second at which a large mail must leave
 
 
 class Refused(Exception):
@@ -157,7 +159,7 @@ class Client:
         self, mail: Mail, recipients: Sequence[Recipient], content: bytes, results: list[RemoteReply | None]
     ) -> None:
         """Fill in the results."""
-        dialogue = _Dialogue(self._wire, self._delivery.command, pipelined="PIPELINING" in self.extensions)
+        dialogue = _Dialogue(self._wire, self._delivery, pipelined="PIPELINING" in self.extensions)
         commands = [mail_command(mail, len(content), self.extensions)]
         commands += [rcpt_command(recipient, mail, self.extensions) for recipient in recipients]
         commands.append(b"DATA\r\n")
@@ -204,9 +206,10 @@ class Client:
         replies = len(taken) if self._facts.lmtp else 1  # RFC 2033 section 4.2
         if await self._write(stuffed(content), replies):
             self._stage = "body"
+        clock = _Clock(self._delivery.final, self._delivery.final)
         for number in taken:
             if number == taken[0] or self._facts.lmtp:
-                reply = self._remote(self._heard(await self._wire.reply(self._delivery.final)), "body")
+                reply = self._remote(self._heard(await self._wire.reply(clock.left())), "body")
             if reply.taken and self._stage == "data":
                 raise Broken("took a mail before its end")
             results[number] = reply
@@ -222,13 +225,14 @@ class Client:
             self._wire.write(data, replies)
             return True
         view = memoryview(data)
+        clock = _Clock(self._delivery.command, self._delivery.final + len(data) / LEAST_RATE)
         self._wire.write(b"", replies)
         last = (len(view) - 1) // CHUNK * CHUNK
         for start in range(0, len(view), CHUNK):
             if start == last:
                 self._stage = "body"
             self._wire.write(bytes(view[start : start + CHUNK]), 0)
-            if not await self._wire.flush(self._delivery.command) and start != last:
+            if not await self._wire.flush(clock.left()) and start != last:
                 return False
         return True
 
@@ -304,13 +308,26 @@ _WHEN = {
 }
 
 
+class _Clock:
+    """Each wait has a limit, and all of them together have one: a host that drips replies ends, too. In seconds."""
+
+    def __init__(self, each: float, together: float) -> None:
+        self._now = asyncio.get_running_loop().time
+        self._each = each
+        self._until = self._now() + max(each, together)
+
+    def left(self) -> float:
+        """How long the next wait may be."""
+        return max(0.001, min(self._each, self._until - self._now()))
+
+
 class _Dialogue:
     """Commands of one transaction: all at once where the other side allows it, else one after the other."""
 
-    def __init__(self, wire: Wire, seconds: float, *, pipelined: bool) -> None:
+    def __init__(self, wire: Wire, delivery: Delivery, *, pipelined: bool) -> None:
         self.pipelined = pipelined
         self._wire = wire
-        self._seconds = seconds
+        self._clock = _Clock(delivery.command, delivery.final)
         self._left: list[bytes] = []
 
     def begin(self, commands: list[bytes]) -> None:
@@ -324,7 +341,7 @@ class _Dialogue:
         """The reply to the next command. Raises Broken."""
         if self._left:
             self._wire.write(self._left.pop(), 1)
-        return await self._wire.reply(self._seconds)
+        return await self._wire.reply(self._clock.left())
 
 
 def _ours(code: int, enhanced: str, text: str, stage: str) -> RemoteReply:

@@ -55,6 +55,8 @@ async def hosts(
     """
     if domain.startswith("["):
         return [_literal(domain, delivery, own)]
+    if not _HOST.fullmatch(domain):
+        raise NoMail(550, "5.1.2", f"{domain or 'an empty name'} is no domain to which mail can go")
     found = await resolver.ask("MX", domain)
     if not found.exists:
         raise NoMail(550, "5.1.2", f"The domain {domain} does not exist")

@@ -226,7 +226,7 @@ class Wire(asyncio.Protocol):
             self._stop_timer()
             self._timer = self._loop.call_at(self._deadline, self._late)
         self._waiter = self._loop.create_future()
-        self._complaint = f"{complaint} in {seconds:g} s"
+        self._complaint = f"{complaint} in {round(seconds, 1):g} s"
         try:
             await self._waiter
         finally:
