@@ -136,6 +136,51 @@ def trend(daily: pd.DataFrame, scheme: str | None) -> Figure:
     return figure
 
 
+def sent(daily: pd.DataFrame, scheme: str | None) -> Figure:
+    """What was sent: stacked bars by day (`day` and a count for each key of `theme.SENT`)."""
+    figure = _base(scheme, RATE_HEIGHT)
+    total = daily[[one.key for one in theme.SENT]].sum(axis=1)
+    if not total.any():
+        return _nothing(figure, "Nothing was sent in this view")
+    days = _days(daily)
+    for one in theme.SENT:
+        if not daily[one.key].any():
+            continue
+        marker: dict[str, Any] = {"color": one.colour, "line": {"width": 0}}
+        if one.pattern:
+            marker["pattern"] = {
+                "shape": one.pattern,
+                "size": 5,
+                "solidity": 0.25,
+                "bgcolor": one.colour,
+                "fgcolor": "rgba(255,255,255,.7)",
+            }
+        figure["data"].append(
+            {
+                "type": "bar",
+                "name": one.name,
+                "x": days,
+                "y": _numbers(daily[one.key]),
+                "marker": marker,
+                "hovertemplate": "%{y:,d}",
+            }
+        )
+    figure["layout"].update(barmode="stack", bargap=0.15)
+    figure["layout"]["xaxis"]["range"] = _edges(days)
+    figure["layout"]["yaxis"].update(
+        nticks=5, tickformat="~s" if float(total.max()) >= 10_000 else ",d", range=[0, _top(total)]
+    )
+    if float(total.max()) < 5:
+        figure["layout"]["yaxis"]["dtick"] = 1  # there are no halves of a mail
+    return figure
+
+
+def _edges(days: list[str]) -> list[str]:
+    """Half a day beyond the first and the last bar."""
+    half = pd.Timedelta(hours=12)
+    return [f"{pd.Timestamp(days[0]) - half}", f"{pd.Timestamp(days[-1]) + half}"]
+
+
 def _base(scheme: str | None, height: int) -> Figure:
     layout = theme.layout(scheme)
     layout["height"] = height

@@ -16,6 +16,7 @@ from dmarcview.dashboard import text, url
 from dmarcview.dashboard.faults import WORDS_CAP
 from dmarcview.dashboard.frames import Frames
 from dmarcview.dashboard.papers import Papers, slices
+from dmarcview.dashboard.sent import SentFrames
 
 log = logging.getLogger(__name__)
 CSV_SLICE = 500  # rows at a time
@@ -30,7 +31,7 @@ def register(server: Flask, papers: Papers, prefix: str) -> None:
         found = _version(frames)
         if found is None:
             return _plain("the store does not answer\n", 503)
-        return jsonify(version=str(found), waiting=papers.backlog())
+        return jsonify(version=str(found[0]), waiting=papers.backlog(), sent=found[1])
 
     def healthz() -> Response:
         return _plain("ok\n")
@@ -54,6 +55,7 @@ def register(server: Flask, papers: Papers, prefix: str) -> None:
         asks: dict[str, Callable[[], pd.DataFrame]] = {
             "sources": lambda: frames.sources(view, limit=None),
             "reports": lambda: papers.reports(view, limit=None),
+            "sent": lambda: SentFrames(frames).rows(view, limit=None),
         }
         if name not in asks:
             return _plain("There is no such table.\n", 404)
@@ -73,17 +75,17 @@ def register(server: Flask, papers: Papers, prefix: str) -> None:
 def version_word(frames: Frames) -> str:
     """The version as pages carry it; "" while the store does not answer, so that the frame still comes."""
     found = _version(frames)
-    return "" if found is None else str(found)
+    return "" if found is None else str(found[0])
 
 
-def _version(frames: Frames) -> int | None:
-    """The version of the store; None, and a line in the log, when it does not answer."""
+def _version(frames: Frames) -> tuple[int, int] | None:
+    """The versions of the store and of its sent log; None, and a line in the log, when it does not answer."""
     from sqlalchemy.exc import SQLAlchemyError
 
     from dmarcview.store import StoreError
 
     try:
-        return frames.version()
+        return frames.version(), SentFrames(frames).version()
     except (StoreError, SQLAlchemyError, OSError) as error:
         log.error("the store does not answer: %s", error)
         return None

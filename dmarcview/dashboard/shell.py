@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -17,6 +18,7 @@ PAGES = (
     ("sources", "/sources", "Sources"),
     ("reports", "/reports", "Reports"),
     ("intake", "/intake", "Intake"),
+    ("sent", "/sent", "Sent"),
 )
 ALL = "*"  # Mantine's Select has no empty value
 
@@ -55,6 +57,7 @@ def layout(prefix: str, title: str, version: str) -> dmc.MantineProvider:
             dcc.Store(id="scheme"),
             dcc.Store(id="version", data=version),
             dcc.Store(id="waiting"),
+            dcc.Store(id="sent-version"),
             dcc.Store(id="again"),
             dmc.AppShell(
                 [
@@ -252,4 +255,4 @@ def chosen(
     given["unit"] = view.unit
     from urllib.parse import urlencode
 
-    return url.parse(urlencode(given))
+    return replace(url.parse(urlencode(given)), outcome=view.outcome, rcpt=view.rcpt, find=view.find)

@@ -31,6 +31,14 @@ OUTCOMES: tuple[Outcome, ...] = (
 UNSTATED = "unstated"  # the last band; most stores never need it
 
 
+SENT: tuple[Outcome, ...] = (
+    Outcome("delivered", "Delivered", "#0072B2", "", "Taken by the other side"),
+    Outcome("deferred", "Put off", "#56B4E9", ".", "Not now; tried again"),
+    Outcome("failed", "Refused", "#D55E00", "x", "The other side said no for good"),
+    Outcome("expired", "Given up", "#999999", "/", "Not taken in time"),
+)
+
+
 class Rate(NamedTuple):
     """One line of the rate chart; the dash is the second sign."""
 

@@ -15,12 +15,16 @@ DEFAULT_DAYS = 30
 MAX_DAYS = 1100  # three years and a bit; longer windows are for the export
 PERIODS = {7: "7 days", 30: "30 days", 90: "90 days", 365: "1 year"}
 CLASSES = {"own": "Own", "third_party": "Third party", "forwarder": "Forwarder", "unknown": "Unknown"}
+SENT = ("delivered", "deferred", "failed", "expired")  # outcomes of what was sent
 RESULTS = {"pass": "DMARC pass", "fail": "DMARC fail"}
 UNITS = ("count", "share")
 _EARLIEST, _LATEST = date(2000, 1, 1), date(2100, 1, 1)
 # a lone surrogate (JSON can carry one) has no UTF-8: neither a link nor the store could take it
 _DOMAIN = re.compile(r"[^\s\x00-\x1f\x7f\ud800-\udfff]{1,253}")
 _SOURCE = re.compile(r"[^\s~\x00-\x1f\x7f\ud800-\udfff]{1,253}~[0-9a-fA-F:.]{2,45}")
+_FIND = re.compile(r"[^\s\x00-\x1f\x7f\ud800-\udfff]{1,500}")
+_ROW = re.compile(r"[0-9A-Za-z]{1,40}-[0-9]{1,18}")
+_SENT_PATHS = ("/sent", "/export/sent")
 _MAX_QUERY = 2000
 
 
@@ -36,6 +40,11 @@ class View:
     result: str | None = None
     unit: str = "count"
     source: tuple[str, str] | None = None  # (domain, address) of the open drawer
+    # of the page Sent alone
+    outcome: str | None = None
+    rcpt: str | None = None  # recipient domain
+    find: str | None = None
+    row: str | None = None  # of the open drawer
 
     @property
     def filtered(self) -> bool:
@@ -77,6 +86,10 @@ def parse(search: object) -> View:
         result=one("result") if one("result") in RESULTS else None,
         unit=one("unit") if one("unit") in UNITS else "count",
         source=_source(source),
+        outcome=one("outcome") if one("outcome") in SENT else None,
+        rcpt=_matched(_DOMAIN, one("rcpt").strip().lower()),
+        find=_matched(_FIND, one("find").strip()),
+        row=_matched(_ROW, one("row")),
     )
 
 
@@ -97,12 +110,30 @@ def write(view: View) -> str:
         pairs.append(("unit", view.unit))
     if view.source:
         pairs.append(("source", "~".join(view.source)))
+    sent = (("outcome", view.outcome), ("rcpt", view.rcpt), ("find", view.find), ("row", view.row))
+    pairs += [(name, value) for name, value in sent if value]
     return "?" + urlencode(pairs, quote_via=quote, safe="~:") if pairs else ""
 
 
 def href(prefix: str, path: str, view: View) -> str:
-    """A link inside the dashboard that keeps the filters and closes the drawer unless `view` opens one."""
+    """A link inside the dashboard that keeps the filters and closes the drawer unless `view` opens one.
+
+    What only the page Sent knows is left out of links to others.
+    """
+    if not path.startswith(_SENT_PATHS):
+        view = replace(view, outcome=None, rcpt=None, find=None, row=None)
     return prefix.rstrip("/") + path + write(view)
+
+
+def for_sent(view: View, outcome: str, rcpt: str, find: str) -> View:
+    """The view with the filters of the page Sent as a person chose or wrote them, and its drawer closed."""
+    return replace(
+        view,
+        outcome=outcome if outcome in SENT else None,
+        rcpt=_matched(_DOMAIN, rcpt.strip().lower()),
+        find=_matched(_FIND, find.strip()),
+        row=None,
+    )
 
 
 def without_source(view: View) -> View:
@@ -120,6 +151,10 @@ def _day(text: str) -> date | None:
 
 def _days(text: str) -> int:
     return min(max(int(text), 1), MAX_DAYS) if text.isascii() and text.isdigit() and len(text) < 6 else DEFAULT_DAYS
+
+
+def _matched(pattern: re.Pattern[str], text: str) -> str | None:
+    return text if pattern.fullmatch(text) else None
 
 
 def _source(text: str) -> tuple[str, str] | None:

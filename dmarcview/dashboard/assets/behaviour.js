@@ -44,6 +44,7 @@
     tell("fault", { hidden: true });
     tell("again", { data: rounds });
     tell("version", { data: seen + "+" + rounds });
+    tell("sent-version", { data: poll.sent + "+" + rounds });
   }
   function state(word) {
     if (state.word === word) { return; }
@@ -67,6 +68,7 @@
       state(null);
       if (silent) { silent = false; anew(); } else if (moved) { tell("fault", { hidden: true }); tell("version", { data: seen }); }
       if (now.waiting !== poll.waiting) { poll.waiting = now.waiting; tell("waiting", { data: now.waiting }); }
+      if (now.sent !== poll.sent) { poll.sent = now.sent; tell("sent-version", { data: now.sent }); }
     }).catch(function () { silent = true; state(word); }).then(function () {
       window.clearTimeout(timer);
       window.setTimeout(poll, POLL_MS);
@@ -118,8 +120,9 @@
         var address = new URL(window.location.href);
         var closed = wasOpen && opened === false; // the drawer also comes into the page closed
         wasOpen = opened === true;
-        if (closed && address.searchParams.has("source")) {
+        if (closed && (address.searchParams.has("source") || address.searchParams.has("row"))) {
           address.searchParams.delete("source");
+          address.searchParams.delete("row");
           go(address.pathname + address.search.replace(/%7E/gi, "~").replace(/%3A/gi, ":"));
         }
         return window.dash_clientside.no_update;

@@ -10,8 +10,9 @@ from dash.exceptions import PreventUpdate
 
 from dmarcview.dashboard import given, parts, shell, url
 from dmarcview.dashboard.callbacks.desk import Desk
-from dmarcview.dashboard.pages import intake, overview, report, reports, sources
+from dmarcview.dashboard.pages import intake, overview, report, reports, sent, sources
 from dmarcview.dashboard.papers import MOST_KEY
+from dmarcview.dashboard.sent import SentFrames
 
 
 def register(app: Dash, desk: Desk) -> None:
@@ -39,6 +40,7 @@ def _browser(app: Dash) -> None:
     here("copy", Output("copy", "title"), Input("copy", "n_clicks"), prevent_initial_call=True)
     here("retry", Output("fault-retry", "title"), Input("fault-retry", "n_clicks"), prevent_initial_call=True)
     here("drawer", Output("source-drawer", "id"), Input("source-drawer", "opened"), prevent_initial_call=True)
+    here("drawer", Output("sent-drawer", "id"), Input("sent-drawer", "opened"), prevent_initial_call=True)
 
 
 def _filters(app: Dash, desk: Desk) -> None:
@@ -70,13 +72,16 @@ def _filters(app: Dash, desk: Desk) -> None:
                 raise PreventUpdate
             new = shell.chosen(view, changed, picked)
         written = url.write(replace(new, source=view.source if new == view else None))
-        links = [url.href(desk.prefix, path, replace(new, source=None)) for _, path, _ in shell.PAGES]
+        links = [url.href(desk.prefix, path, replace(new, source=None, row=None)) for _, path, _ in shell.PAGES]
         same = new == view
         return (no_update if same else written, *shell.controls(new, frames.last_complete(new)), *links)
 
-    @app.callback(Output("filter-domain", "data"), Input("version", "data"), Input("url", "search"))
-    def domains(_: Any, search: Any) -> list[dict[str, str]]:
-        return shell.domain_options(frames.domain_names(), url.parse(search).domain)
+    @app.callback(
+        Output("filter-domain", "data"), Input("version", "data"), Input("sent-version", "data"), Input("url", "search")
+    )
+    def domains(_: Any, __: Any, search: Any) -> list[dict[str, str]]:
+        names = {*frames.domain_names(), *SentFrames(frames).domains()}
+        return shell.domain_options(sorted(names), url.parse(search).domain)
 
 
 def _pages(app: Dash, desk: Desk) -> None:
@@ -98,6 +103,8 @@ def _pages(app: Dash, desk: Desk) -> None:
 def _page(desk: Desk, path: str, view: url.View) -> Any:
     if path.startswith("/reports/"):
         return report.layout(path.removeprefix("/reports/")[:MOST_KEY], url.href(desk.prefix, "/reports", view))
+    if path == "/sent":
+        return sent.layout(view)
     pages = {"/": overview, "/sources": sources, "/reports": reports, "/intake": intake}
     found = pages.get(path)
     return found.layout() if found else [parts.heading("Page not found"), parts.clear_filters(desk.prefix)]
