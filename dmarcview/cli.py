@@ -18,7 +18,12 @@ PRIVATE = 0o027  # what we make is for its owner and group: raw mails and envelo
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; argparse itself exits for --help, --version and wrong use."""
-    args = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["sendmail"]:  # its options are forty years old, and not argparse's
+        from dmarcview.commands.sendmail import main as sendmail
+
+        return sendmail(words[1:])
+    args = parser().parse_args(words)
     os.umask(os.umask(PRIVATE) | PRIVATE)
     module, _, function = args.function.partition(":")
     run = getattr(importlib.import_module(f"dmarcview.commands.{module}"), function)

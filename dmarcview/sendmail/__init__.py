@@ -1,0 +1,1 @@
+"""What stands behind the command that other programs know as /usr/sbin/sendmail."""
