@@ -193,7 +193,8 @@ def dashboard(config: Config, status: Path, stop: Stop, announce: Callable[[str]
     from dmarcview.dashboard.app import create_app
     from dmarcview.dashboard.serve import Server
 
-    server = Server(create_app(config), config.dashboard.listen, config.dashboard.port, config.dashboard.threads)
+    pages = config.dashboard
+    server = Server(create_app(config), pages.listen, pages.port, pages.threads, alone=True)
     thread = threading.Thread(target=server.run, name="pages", daemon=True)
     thread.start()
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from dmarcview.dashboard import guard, routes, url
 from dmarcview.dashboard.app import create_app
 from dmarcview.dashboard.frames import Frames
 from dmarcview.dashboard.papers import Papers
+from dmarcview.dashboard.serve import Server
 from dmarcview.store import Store, StoreError
 
 PREFIX = "/mail/"
@@ -321,3 +323,17 @@ def test_an_export_has_every_row_once(site: Site, store: Store) -> None:
     lines = site.get("export/reports.csv").get_data(as_text=True).splitlines()
     assert len(lines) == 1 + len(Papers(Frames(store)).reports(url.View(), limit=None))
     assert len(set(lines)) == len(lines)
+
+
+def test_a_process_of_its_own_leaves_what_it_loaded_out_of_garbage_collection(store: Store) -> None:
+    before = gc.get_freeze_count()
+    beside, alone = Server(create_app(store)), Server(create_app(store), alone=True)
+    try:
+        beside._warm()
+        assert gc.get_freeze_count() == before
+        alone._warm()
+        assert gc.get_freeze_count() > before + 10_000
+    finally:
+        gc.unfreeze()
+        beside.stop()
+        alone.stop()

@@ -47,7 +47,7 @@ def _tree(node: Any) -> Any:
         return str(node)
     if isinstance(node, (list, tuple)):
         return [None, None, *(_tree(child) for child in node if child is not None)]
-    if not isinstance(node, Component) or not isinstance(node, (dcc.Link, *_HTML)):
+    if type(node) not in _DRAWN:
         raise TypeError(f"{type(node).__name__} needs wiring and cannot be folded")
     props: dict[str, Any] = dict(node.to_plotly_json()["props"])  # type: ignore[no-untyped-call]
     children = props.pop("children", None)
@@ -57,10 +57,13 @@ def _tree(node: Any) -> Any:
             name == "id" and not isinstance(value, str)
         ):
             raise TypeError(f"{type(node).__name__} with {name} cannot be folded")
-    inside = isinstance(node, dcc.Link)
+    inside = type(node) is dcc.Link
     listed = children if isinstance(children, (list, tuple)) else [children]
     tag = "a" if inside else type(node).__name__.lower()
     return [tag, kept | ({"inside": True} if inside else {}), *(_tree(c) for c in listed if c is not None)]
 
 
-_HTML: tuple[type[Any], ...] = tuple(c for c in vars(html).values() if isinstance(c, type) and issubclass(c, Component))
+# a set: there are 130 of them, and to ask whether something is an instance of one asks each
+_DRAWN: frozenset[type[Any]] = frozenset(
+    (dcc.Link, *(c for c in vars(html).values() if isinstance(c, type) and issubclass(c, Component)))
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from collections.abc import Callable
@@ -22,10 +23,13 @@ IDLE_SECONDS = 30
 class Server:
     """A bound server: `port` is known before `run`, which returns after `stop` or a signal to the process."""
 
-    def __init__(self, app: Dash, host: str = "127.0.0.1", port: int = 0, threads: int = 4) -> None:
+    def __init__(
+        self, app: Dash, host: str = "127.0.0.1", port: int = 0, threads: int = 4, *, alone: bool = False
+    ) -> None:
+        """`alone`: the process does nothing else, so that what it has loaded by the first page is there to stay."""
         from waitress.server import create_server
 
-        self.app, self._stopping = app, False
+        self.app, self._stopping, self._alone = app, False, alone
         # a page asks for six things at once; that some of them wait a moment is no warning
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._server: Any = create_server(
@@ -63,6 +67,9 @@ class Server:
         except Exception:  # a page that asks the same tells its visitor
             log.exception("the first answers could not be fetched")
         guard.warm(self.app.server, self.app.config.routes_pathname_prefix)
+        if self._alone:  # else each full collection walks through all libraries, and a page waits for it
+            gc.collect()
+            gc.freeze()
 
     def stop(self) -> None:
         """End `run` from another thread."""
