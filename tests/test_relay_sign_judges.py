@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import NamedTuple
 import pytest
 from dkim_judges import JUDGES, Judge, judge_called, name_server
 
-from dmarcview_relay.dkimdns import record, zone_line
+from dmarcview_relay.dkimdns import Sight, look, record, zone_line
+from dmarcview_relay.dns import SystemResolver
 from dmarcview_relay.keys import SIGNING, KeyRing
 from dmarcview_relay.sign import ALWAYS, Signer
 
@@ -63,6 +65,7 @@ MAILS = {
 
 
 class World(NamedTuple):
+    ring: KeyRing
     signer: Signer
     port: int
     folder: Path
@@ -81,7 +84,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     ]
     ring.update([(key, replace(key, state=SIGNING)) for key in keys])
     with name_server(folder, "\n".join(zone_line(key.name, record(key)) for key in keys)) as port:
-        yield World(Signer(ring), port, folder)
+        yield World(ring, Signer(ring), port, folder)
 
 
 @pytest.fixture(scope="module", params=JUDGES)
@@ -144,3 +147,14 @@ def test_a_list_that_only_adds_its_own_fields_breaks_nothing(judge: tuple[str, J
     added = b"Sender: list-bounces@example.com\r\nList-Id: <list.example.com>\r\nReceived: from a by b; now\r\n"
     (verdict,) = ask([added + content])
     assert set(rsa_and_known(name, verdict).values()) == {"pass"}
+
+
+def test_the_relay_finds_every_key_at_a_real_name_server(world: World) -> None:
+    resolver = SystemResolver([("127.0.0.1", world.port)])
+
+    async def looked() -> list[Sight]:
+        return [(await look(key, resolver))[0] for key in world.ring.all()]
+
+    assert asyncio.run(looked()) == [Sight("ok")] * 4
+    strange = replace(world.ring.all()[0], selector="other")
+    assert asyncio.run(look(strange, resolver))[0].state == "missing"
