@@ -436,6 +436,19 @@ def test_files_of_the_cache_that_were_tampered_with_are_dropped(sts: World) -> N
     assert [path.name for path in sts.folder.glob("*")] == ["far.test.json"]
 
 
+def test_policies_of_before_count_from_the_first_mails_on(sts: World) -> None:
+    assert sts.go() == ["mta-sts"]
+    kept = sts.folder / "far.test.json"
+    later = MtaSts(Table(), sts.folder, lambda: sts.now)
+
+    async def both() -> list[bool]:
+        found = await asyncio.gather(*(later.policy("far.test", QUICK) for _ in range(5)))
+        return [policy is not None and policy.mode == "enforce" for policy in found]
+
+    assert asyncio.run(both()) == [True] * 5
+    assert kept.exists()
+
+
 def test_a_star_stands_for_one_label() -> None:
     policy = read_policy(POLICY.replace("mx: mx.far.test\r\n", ""), "1", 0.0)
     assert policy.allows("a.far.test")

@@ -70,15 +70,15 @@ class MtaSts:
         self._known: dict[str, Policy] = {}
         self._failed: dict[str, float] = {}
         self._looking: dict[str, asyncio.Task[Policy | None]] = {}
-        self._read = folder is None
+        self._loading: asyncio.Task[None] | None = None
 
     async def policy(self, domain: str, delivery: Delivery) -> Policy | None:
         """The policy that holds for a recipient domain in A-labels, None where there is none. Never raises."""
         if not _DOMAIN.fullmatch(domain):
             return None
-        if not self._read:
-            self._read = True
-            self._known |= await asyncio.to_thread(self._load)
+        if self._loading is None:
+            self._loading = asyncio.create_task(self._warm())
+        await asyncio.shield(self._loading)  # nobody decides before the old policies are known
         task = self._looking.get(domain)
         if task is None:
             task = self._looking[domain] = asyncio.create_task(self._current(domain, delivery))
@@ -154,6 +154,10 @@ class MtaSts:
 
     # the disk
 
+    async def _warm(self) -> None:
+        if self._folder is not None:
+            self._known |= await asyncio.to_thread(self._load)
+
     def _load(self) -> dict[str, Policy]:
         """What is on disk and has not ended; the rest is removed."""
         assert self._folder
@@ -167,10 +171,13 @@ class MtaSts:
                 )
             except (OSError, ValueError, KeyError, TypeError):
                 policy = None
-            if policy is None or not now < policy.until <= now + MOST_AGE or len(found) >= MOST_POLICIES:
-                path.unlink(missing_ok=True)
-            else:
+            if policy and now < policy.until <= now + MOST_AGE and len(found) < MOST_POLICIES:
                 found[path.stem] = policy
+                continue
+            try:
+                path.unlink()
+            except OSError as error:
+                log.warning("MTA-STS: cannot remove %s: %s", path, error)
         return found
 
     def _store(self, domain: str, policy: Policy) -> None:
