@@ -137,7 +137,7 @@ def _covered(present: Counter[bytes]) -> list[bytes]:
     """The h= of a mail, from how often each field occurs."""
     if not present[b"from"]:
         raise SignError("the mail has no From field")
-    # RFC 5322 section 3.6, RFC 2045 section 3: readers disagree on which counts; rspamd fails a signed Cc that is doubled.
+    # RFC 5322 section 3.6, RFC 2045 section 3: readers disagree on which counts, and rspamd fails a signed Cc twice.
     if twice := [name.decode("ascii") for name in (*ALWAYS, b"sender") if present[name] > 1]:
         raise SignError(f"the mail has several fields of a kind that may stand once: {', '.join(twice)}")
     names = [name for name in ALWAYS for _ in range(present[name] + 1)]
