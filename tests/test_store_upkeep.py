@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import sqlite3
+import sys
 import threading
 from pathlib import Path
 
@@ -293,3 +295,30 @@ def test_totals_follow_new_pruned_and_promoted_reports(tmp_path: Path) -> None:
         store.prune(Retention(days=40))
         found = query.summary(store)
         assert (found["reports"], found["records"], found["begin"]) == (4, 8, D0)
+
+
+def test_remembered_totals_of_every_window_are_those_counted_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["dmarcview.query.intake"], "REMEMBERED", 5)
+    days = [datetime.date(2026, 1, 1) + datetime.timedelta(n) for n in (0, 3, 9, 40)]
+    asked = [
+        query.Filters(domains, since, until)
+        for domains in (None, ("example.org",))
+        for since, until in zip([None, *days], [*days, None], strict=True)
+    ]
+    steps = (
+        lambda s: fill(s, 6),
+        lambda s: s.append_many([taken("doubt", report("doubt", begin=D0 + 3 * DAY, end=D0 + 4 * DAY), auth="none")]),
+        lambda s: s.append_many([taken("late", report("late", begin=D0 - 9 * DAY, end=D0 + 9 * DAY))]),
+        lambda s: s.append_many([taken("sure", report("doubt", begin=D0 + 3 * DAY, end=D0 + 4 * DAY))]),
+        lambda s: s.prune(Retention(days=38)),
+    )
+    with Library.open(tmp_path, clock=Clock(D0 + 41 * DAY)) as store:
+        for step in steps:
+            step(store)
+            with Library.open(tmp_path) as fresh:
+                for filters in [*asked, *reversed(asked)]:
+                    assert query.summary(store, filters) == query.summary(fresh, filters)
+                    fresh.totals.clear()
+        assert len(store.totals) == 5

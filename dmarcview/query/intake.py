@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dmarcview.store import Store
 
 NEWEST = 2  # times as many reports as are wanted are looked through first for those that hold a record
+REMEMBERED = 256  # questions whose totals are kept
 SUMMARY_TRIES = 5  # a store that changes faster than it is asked gives the last try
 
 _R = report_table.c
@@ -300,16 +301,14 @@ class _Totals(NamedTuple):
 def _totals(store: Store, filters: Filters) -> _Totals:
     """Number, records, first begin and last end of the reports that overlap the window.
 
-    Those of all time are remembered, and only newer reports are added, until an epoch ends: reports left or moved.
+    They are remembered, and only newer reports are added, until an epoch ends: reports left or moved.
     """
     query = select(func.count(), func.coalesce(func.sum(_R.records), 0), func.min(_R.begin), func.max(_R.end))
     query = _overlap(query.select_from(report_table).where(_R.shelf.in_(filters.shelves)), filters)
-    whole = (filters.domains, filters.submitter, filters.since, filters.until) == (None,) * 4
+    asked = (filters.shelves, filters.domains, filters.submitter, filters.since, filters.until)
     with store.ledger.read() as conn:
-        if not whole:
-            return _Totals(*conn.execute(query).one())
         epoch, version = counter(conn, "epoch"), counter(conn, "version")
-        known = store.totals.get(filters.shelves)
+        known = store.totals.pop(asked, None)
         if known is None or known[0] != epoch:
             found = _Totals(*conn.execute(query).one())
         else:
@@ -324,7 +323,9 @@ def _totals(store: Store, filters: Filters) -> _Totals:
                     min(begins, default=None),
                     max(ends, default=None),
                 )
-        store.totals[filters.shelves] = (epoch, version, tuple(found))
+        for old in list(store.totals)[: 1 - REMEMBERED]:  # asked longest ago
+            store.totals.pop(old, None)
+        store.totals[asked] = (epoch, version, tuple(found))
     return found
 
 

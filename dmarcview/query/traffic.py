@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from dmarcview.store.engine import Window, frame
+from dmarcview.store.engine import Window, frame, release
 from dmarcview.store.sums import ALL_SUMS, BY_DISPOSITION, OF_SOURCES, RATES
 from dmarcview_reports.schema import COLUMNS
 
@@ -44,7 +44,9 @@ def count(store: Store, filters: Filters, sums: str, answer: Callable[[Counting]
     at = window(store, filters)
     with store.rollup.lock:
         store.rollup.ready(store.ledger, at.snapshot)
-        return answer(Counting(store.rollup, at, chosen(filters), sums))
+        found = answer(Counting(store.rollup, at, chosen(filters), sums))
+        release()
+    return found
 
 
 def daily(store: Store, filters: Filters = Filters()) -> pd.DataFrame:  # noqa: B008 - frozen

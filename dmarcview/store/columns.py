@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .arrays import distinct, factored, summed
-from .engine import Engine, Window
+from .engine import Engine, Window, release
 from .facts import Named, SourceFacts
 from .plan import MAIN
 from .snapshot import Snapshot
@@ -310,5 +310,5 @@ def read(
                 if batch.num_rows:
                     take(batch)
     out = found.columns()
-    pa.default_memory_pool().release_unused()  # else it keeps as much as the columns take
+    release()  # else the allocator keeps as much as the columns take
     return out

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from .digest import Rows, add, bound
 from .engine import Window
 from .numbers import CLASSES
-from .rollup import Piece, Rollup, Weights
+from .rollup import Piece, Rollup, Weights, narrow
 
 NEVER, LATE = 2**31 - 1, -(2**31)  # days before the first row has come
 PART = 100_000  # sources looked at closely together
@@ -261,7 +261,7 @@ class Counting:
             own = np.zeros(len(piece.source), dtype=np.int64)
             add(own, chosen.source, chosen.messages)
             if whole and result:
-                piece.totals[result] = own
+                piece.totals[result] = narrow(own)
             yield piece, own
 
     def _top(self, total: Any, limit: int | None) -> Any:

@@ -76,7 +76,7 @@ class Digest:
             at = _runs(low, high)
             source, submitter, kind, messages = (column[at] for column in columns)
             sizes = (high - low).reshape(b - a, len(only)).sum(axis=1)
-        day = np.repeat(self.day[a:b], sizes)
+        day = np.repeat(self.day[a:b].astype(np.int32), sizes)
         return Rows(source, submitter, kind, messages, day, day)
 
 

@@ -57,7 +57,9 @@ class Engine:
 
     def __init__(self, folder: Path, spill: Path, memory: str = MEMORY, threads: int = THREADS) -> None:
         import duckdb
+        import pyarrow as pa
 
+        pa.set_memory_pool(pa.system_memory_pool())  # of Arrow's allocators the one that `release` reaches
         self.folder = folder
         self.lock = RLock()
         self.con = duckdb.connect(
@@ -115,14 +117,17 @@ class Engine:
         """The answer as a frame: text `str`, times `datetime64[s, UTC]`, days `date`, counts int64."""
         with self.cursor() as cursor:
             text = sql if window is None else self.over(cursor, window, sql)
-            return frame(cursor.sql(text, params=_used(sql, params)).to_arrow_table())
+            found = frame(cursor.sql(text, params=_used(sql, params)).to_arrow_table())
+        release()
+        return found
 
     def rows(self, sql: str, params: dict[str, Any], window: Window | None = None) -> list[tuple[Any, ...]]:
         """The answer as tuples."""
         with self.cursor() as cursor:
             text = sql if window is None else self.over(cursor, window, sql)
-            out: list[tuple[Any, ...]] = cursor.execute(text, _used(sql, params)).fetchall()
-            return out
+            found: list[tuple[Any, ...]] = cursor.execute(text, _used(sql, params)).fetchall()
+        release()
+        return found
 
     def close(self) -> None:
         """End the database."""
@@ -147,12 +152,9 @@ def _ours(error: Exception) -> StoreError:
 
 
 def release() -> None:
-    """Give freed memory back to the system; glibc else keeps what a large first question has used."""
+    """Give freed memory, Arrow's too, back to the system; glibc else keeps what a large first question has used."""
     import ctypes
 
-    import pyarrow as pa
-
-    pa.default_memory_pool().release_unused()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim is not None:
         trim(0)

@@ -27,13 +27,15 @@ from .tables import source_blocks
 SHELVES = ("main", "doubt")
 _TEXTS = ("domain", "source_ip", "source_class", "service", "service_type", "country", "as_name", "reverse_dns")
 _NUMBERS = ("asn",)
-_DAYS = ("i4", "i4", "i1", "i2", "i8")  # the numbers of `Days` take little memory
 STEP = 100_000  # rows
 _KINDS = "kinds (kind integer, disposition varchar, dkim_aligned boolean, spf_aligned boolean, forwarded boolean)"
 
 
 class Days(NamedTuple):
-    """Messages by day, domain, class and kind, as arrays of one length; no two rows have equal keys."""
+    """Messages by day, domain, class and kind, as arrays of one length; no two rows have equal keys.
+
+    They stay in memory, so each array has the narrowest type that holds its numbers.
+    """
 
     day: Any
     domain: Any
@@ -227,7 +229,7 @@ class Rollup:
         """A file's messages by day, domain, class and kind; of some domains, if they are said."""
         import numpy as np
 
-        steps = [Days(*(np.zeros(0, dtype=k) for k in _DAYS))]
+        steps = [(np.zeros(0, dtype=np.int8),) * len(Days._fields)]
         a = 0
         while a < len(found.day):  # some days at a time, so that little memory is needed
             b = max(a + 1, int(np.searchsorted(found.start, found.start[a] + STEP)) - 1)
@@ -245,8 +247,7 @@ class Rollup:
             keys[0] = keys[0] - start
             sizes = [int(k.max()) + 1 for k in keys]
             (day, *others), total, _ = digest.summed([k.astype(np.int64) for k in keys], sizes, messages)
-            columns = (day + start, *others, total)
-            steps.append(Days(*(c.astype(k) for c, k in zip(columns, _DAYS, strict=True))))
+            steps.append(tuple(narrow(column) for column in (day + start, *others, total)))
         return Days(*(np.concatenate(parts) for parts in zip(*steps, strict=True)))
 
     # answers
@@ -275,3 +276,13 @@ class Rollup:
                 weights.sums[(*at, i)] = found[name].to_numpy()
             self._weights[sums, result] = weights
         return self._weights[sums, result]
+
+
+def narrow(values: Any) -> Any:
+    """The same numbers in the fewest bytes."""
+    import numpy as np
+
+    if not len(values):
+        return values
+    low, high = int(values.min()), int(values.max())
+    return values.astype(np.promote_types(np.min_scalar_type(min(low, -1)), np.min_scalar_type(min(-1, -high - 1))))

@@ -53,7 +53,7 @@ class Store:
         self._engine: Engine | None = None
         self._heavy: Engine | None = None
         self._rollup: Rollup | None = None
-        self.totals: dict[tuple[str, ...], tuple[int, int, tuple[Any, ...]]] = {}  # see query.summary
+        self.totals: dict[tuple[Any, ...], tuple[int, int, tuple[Any, ...]]] = {}  # see query.summary
         self._lock = RLock()
 
     @classmethod
