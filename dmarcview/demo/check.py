@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from dmarcview.demo import reports, traffic
+from dmarcview.demo import outgoing, reports, traffic
 from dmarcview.demo.browser import Browser
 from dmarcview.demo.story import DOMAINS, REPORTERS, SENDERS
 from dmarcview.demo.traffic import Made
@@ -19,6 +19,7 @@ NEWEST, OLDEST = 3, 23  # ages of the days reported on
 SHOWN = 12  # age of the first day on the page; the days before make the reporters usual ones
 AT_LAST = 3  # reports that are sent one by one while the page is open
 RESENT = 3
+LETTERS = 5  # one of them is put off once, one refused
 VISIBLE_SECONDS = 5.0  # from 250 to the page
 FIRST_SECONDS = 60.0
 FORWARDERS = ("203.0.113.200", "2001:db8:f0::25", "203.0.113.208/28")
@@ -104,12 +105,31 @@ def check(place: Path, *, port: int = 0, today: date | None = None) -> int:
         browser.open(f"{url}intake?from={today - timedelta(days=1)}&to={today + timedelta(days=1)}")
         differences += _compare("intake", browser, _intake(len(sent), extra), FIRST_SECONDS)
         differences += _summary(world, sent)
+        differences += _letters(world, browser, url)
         differences += [f"the page asked outside: {address}" for address in browser.outside]
     for difference in differences:
         print(f"differs: {difference}")
     if not differences:
         print("All numbers on the pages are those that were sent.")
     return 1 if differences else 0
+
+
+def _letters(world: World, browser: Browser, url: str) -> list[str]:
+    """Hand letters to the relay: they arrive signed at the far host, and the page Sent says what became of each."""
+    browser.open(f"{url}sent")
+    for number in range(LETTERS):
+        rcpt, code, text = world.hand_over(number)
+        if code != 250:
+            raise DemoError(f"the relay answered {code} {text.decode('utf-8', 'replace')} to a mail for {rcpt}")
+    wanted = outgoing.expected(LETTERS)
+    found = _compare("sent", browser, wanted, FIRST_SECONDS)
+    letters = [mail for mail in world.mailbox.mails if b"Subject: Your order" in mail.split(b"\r\n\r\n")[0]]
+    signed = sum(outgoing.verified(mail, world.zones) for mail in letters)
+    if (arrived := int(wanted["sent-delivered"] - wanted["sent-failed"])) != len(letters):
+        found.append(f"{len(letters)} letters arrived, {arrived} were to")
+    if signed != len(letters):
+        found.append(f"{signed} of {len(letters)} letters carry a signature that the DNS proves")
+    return found
 
 
 def known(today: date) -> list[Made]:

@@ -30,8 +30,11 @@ def quoted(text: str) -> str:
     return " ".join(f'"{text[i : i + 255]}"' for i in range(0, len(text), 255))
 
 
-def zones(*, client: str, dkim_key: str, selector: str, rua: str) -> Zones:
-    """The demo's world: reporters that send from `client` and sign with `dkim_key`, our domains, and host names."""
+def zones(*, client: str, dkim_key: str, selector: str, rua: str, keys: Mapping[str, str] | None = None) -> Zones:
+    """The demo's world: reporters that send from `client` and sign with `dkim_key`, our domains, and host names.
+
+    `keys` are the records of our own DKIM keys, by name.
+    """
     found: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def txt(name: str, text: str) -> None:
@@ -45,6 +48,8 @@ def zones(*, client: str, dkim_key: str, selector: str, rua: str) -> Zones:
         now = domain.policy(0)
         txt(f"_dmarc.{domain.name}", f"v=DMARC1; p={now.p}; sp={now.sp}; np={now.np}; rua=mailto:{rua}")
         txt(domain.name, "v=spf1 ip4:192.0.2.0/24 -all")
+    for name, record in (keys or {}).items():
+        txt(name, record)
     for address, name in _hosts().items():
         pointer = dns.reversename.from_address(address).to_text()
         found[pointer, "PTR"] = (name + ".",)

@@ -23,6 +23,7 @@ from dmarcview.demo.world import STRANGER, DemoError, World
 
 PAUSE = 3.0  # seconds between two live mails
 FORGED_EVERY = 8  # one mail in so many is a stranger's
+LETTER_EVERY = 2  # after so many report mails one leaves by the relay
 MARK = "demo.json"  # tells a kept demo from somebody's folder
 COMPARED = ("messages", "reports", "records", "dmarc_pass", "spf_aligned", "dkim_aligned")
 
@@ -80,13 +81,16 @@ def show(place: Path, *, port: int, today: date | None = None) -> int:
             print("\n  What to look for:")
             for age, what in STORY:
                 print(f"    {age:3} days ago  {what}")
-            print("\n  Report mails now arrive over SMTP; the numbers move:", flush=True)
-            for live in lives(today):
+            print("\n  Report mails now arrive over SMTP, and a shop's letters leave by the relay; the numbers move:",
+                  flush=True)  # fmt: skip
+            for number, live in enumerate(lives(today)):
                 if stop.wait(PAUSE):
                     break
                 if not world.running():
                     raise DemoError(f"serve ended:\n{world.log()}")
                 _tell(live, send(world, live))
+                if number % LETTER_EVERY == 0:
+                    print(hand_over(world, number // LETTER_EVERY), flush=True)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -151,6 +155,16 @@ def send(world: World, live: Live) -> tuple[int, bytes]:
         return world.send(mail, STRANGER if live.forged else live.made.reporter.email)
     except (OSError, smtplib.SMTPException) as error:
         return 0, str(error).encode()
+
+
+def hand_over(world: World, number: int) -> str:
+    """Give the relay one letter; the line that says so."""
+    try:
+        rcpt, code, text = world.hand_over(number)
+    except (OSError, smtplib.SMTPException) as error:
+        rcpt, code, text = "the relay", 0, str(error).encode()
+    said = text.decode("utf-8", "replace") if code != 250 else "signed and on its way; see the page Sent"
+    return f"    {datetime.now(UTC):%H:%M:%S}  {code}  our letter to {rcpt}: {said}"
 
 
 def _tell(live: Live, reply: tuple[int, bytes]) -> None:

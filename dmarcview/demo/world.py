@@ -16,7 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from dmarcview.demo import dns, networks, reports, sign
+from dmarcview.demo import dns, networks, outgoing, reports, sign
+from dmarcview.demo.mailbox import DOMAIN as FRIENDS
+from dmarcview.demo.mailbox import Mailbox
 from dmarcview.demo.story import DOMAINS
 from dmarcview.demo.traffic import Made
 
@@ -38,6 +40,7 @@ class Places:
 
     smtp: tuple[str, int]
     url: str
+    relay: tuple[str, int]
 
 
 class World:
@@ -56,14 +59,19 @@ class World:
         self._port = port
         self._own = own
         self._key = sign.make()
+        self.mailbox = Mailbox()  # where the mail goes that leaves
+        self.zones: dns.Zones = {}
         self._exit = ExitStack()
         self._serve: subprocess.Popen[bytes] | None = None
         self._places: Places | None = None
 
     def __enter__(self) -> World:
         self.folder.mkdir(parents=True, exist_ok=True)
-        zones = dns.zones(client=CLIENT, dkim_key=self._key.public, selector=sign.SELECTOR, rua=RCPT)
-        server = self._exit.enter_context(dns.Server(zones))
+        self.zones = dns.zones(
+            client=CLIENT, dkim_key=self._key.public, selector=sign.SELECTOR, rua=RCPT, keys=self._relay_keys()
+        )
+        server = self._exit.enter_context(dns.Server(self.zones))
+        self._exit.enter_context(self.mailbox)
         (self.folder / "country.mmdb").write_bytes(networks.countries())
         (self.folder / "asn.mmdb").write_bytes(networks.systems())
         self.config.write_text(self._settings(server.where))
@@ -74,6 +82,15 @@ class World:
     ) -> None:
         self.stop()
         self._exit.close()
+
+    def _relay_keys(self) -> dict[str, str]:
+        """The key of our own mail, made once, as `dmarcview key new` makes it; its record by its name."""
+        from dmarcview_relay.dkimdns import record
+        from dmarcview_relay.keys import KeyRing
+
+        ring = KeyRing(self.data / "relay" / "keys")
+        found = ring.signing(outgoing.FROM_DOMAIN) or (ring.new(outgoing.FROM_DOMAIN, outgoing.SELECTOR),)
+        return {key.name: record(key) for key in found}
 
     def _settings(self, nameserver: tuple[str, int]) -> str:
         watched = ", ".join(f'"{domain.name}"' for domain in DOMAINS)
@@ -93,6 +110,17 @@ hostname = "reports.example.org"
 [[receive.listeners]]
 host = "127.0.0.1"
 port = 0
+
+[relay]
+hostname = "mail.example.org"
+senders = ["@{outgoing.FROM_DOMAIN}"]
+recipients = ["@{FRIENDS}"]
+plain_recipients = true
+listeners = [{{ port = 0 }}]
+routes = [{{ to = "smtp://{self.mailbox.where[0]}:{self.mailbox.where[1]}", tls = "none" }}]
+
+[relay.queue]
+waits = [2]
 
 [dns]
 servers = ["{nameserver[0]}:{nameserver[1]}"]
@@ -196,10 +224,20 @@ title = "dmarcview demo"
                 code, text = client.rcpt(RCPT)
             return client.data(mail) if code == 250 else (code, text)
 
+    def hand_over(self, number: int) -> tuple[str, int, bytes]:
+        """Give one letter of the shop to the relay: (recipient, code, text). Raises OSError and SMTPException."""
+        rcpt, mail = outgoing.letter(number)
+        with smtplib.SMTP(*self.places.relay, local_hostname="shop.example.org", timeout=SMTP_SECONDS) as client:
+            client.ehlo()
+            code, text = client.mail(outgoing.SENDER)
+            if code == 250:
+                code, text = client.rcpt(rcpt)
+            return rcpt, *(client.data(mail) if code == 250 else (code, text))
+
 
 def _places(status: dict[str, Any]) -> Places:
-    first = status["receive"]["listening"][0]
-    return Places((first["host"], first["port"]), status["dashboard"]["url"])
+    first, relay = (status[name]["listening"][0] for name in ("receive", "relay"))
+    return Places((first["host"], first["port"]), status["dashboard"]["url"], (relay["host"], relay["port"]))
 
 
 def _tail(raw: bytes, lines: int = 15) -> str:
