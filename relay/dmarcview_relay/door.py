@@ -1,6 +1,6 @@
-"""The relay's front door: the receiver's, with logins, DSN and REQUIRETLS.
+"""The relay's front door: the receiver's, with logins, chunks, DSN and REQUIRETLS.
 
-RFC 4954 (AUTH), 3461 (DSN), 8689 (REQUIRETLS).
+RFC 4954 (AUTH), 3030 (CHUNKING), 3461 (DSN), 8689 (REQUIRETLS).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from dmarcview_smtp import replies
 from dmarcview_smtp.address import AddressError, read_address
 from dmarcview_smtp.connection import Dismissed
+from dmarcview_smtp.content import Chunks
 from dmarcview_smtp.door import MAIL_PARAMETERS, Command, Door, Parameters
 from dmarcview_smtp.replies import Reply
 from dmarcview_smtp.site import Site
@@ -25,6 +26,7 @@ from .settings import RelayListener
 
 AUTH_BYTES = 12_288  # a line of a login with its end (RFC 4954 section 4)
 PATH_BYTES = 2_048  # MAIL and RCPT with all their parameters (RFC 3461 section 5.4, RFC 4954 section 3)
+CHUNK_BYTES = 4_096  # smaller chunks count as commands, of which there is a bound
 ENVID_CHARS, ORCPT_CHARS = 100, 500  # RFC 3461 sections 4.4 and 4.2
 EXTERNAL = "EXTERNAL"
 
@@ -41,6 +43,10 @@ UNKNOWN_MECHANISM = Reply(504, "5.5.4", "Mechanism not offered", "syntax")
 TOO_LONG = Reply(500, "5.5.6", "Line of the login too long", "line_too_long")
 LOGGED_IN = Reply(503, "5.5.1", "Logged in already", "order")
 
+BDAT_RUNS = Reply(503, "5.5.1", "The mail comes in chunks already", "order")
+BDAT_SYNTAX = Reply(501, "5.5.4", "Syntax: BDAT size [LAST]; closing", "syntax")
+
+_BDAT = re.compile(r"(?P<size>[0-9]{1,20})(?: +(?P<last>LAST))?", re.IGNORECASE)
 _XTEXT = re.compile(r"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})*")  # RFC 3461 section 4
 _UNITEXT = re.compile(r"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e\u0080-\U0010ffff]|\+[0-9A-F]{2})*")  # RFC 6533 section 3
 _TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-]*")
@@ -60,6 +66,7 @@ class RelayDoor(Door):
     long_commands = Door.long_commands | {"AUTH"}
 
     def __init__(self, site: Site, guard: Guard) -> None:
+        self._chunks: Chunks | None = None  # of a mail that comes by BDAT
         super().__init__(site)
         assert isinstance(site.listener, RelayListener)
         self._listener = site.listener
@@ -77,11 +84,11 @@ class RelayDoor(Door):
 
     def smtp_commands(self) -> dict[str, Command]:
         """See Door."""
-        return {**super().smtp_commands(), "AUTH": self._auth}
+        return {**super().smtp_commands(), "AUTH": self._auth, "BDAT": self._bdat}
 
     def extensions(self) -> list[str]:
         """See Door."""
-        lines = [*super().extensions(), "DSN"]
+        lines = [*super().extensions(), "CHUNKING", "DSN"]
         if self.client.tls:
             lines.append("REQUIRETLS")
         if offered := self._offered():
@@ -145,6 +152,74 @@ class RelayDoor(Door):
         if self._mode == "required" and not client.user and client.helo:
             return NEED_LOGIN if self._offered() else NEED_TLS
         return await super()._mail(argument)
+
+    async def _rcpt(self, argument: str) -> Reply:
+        return BDAT_RUNS if self._chunks else await super()._rcpt(argument)
+
+    async def _data(self, argument: str) -> Reply | None:
+        return BDAT_RUNS if self._chunks else await super()._data(argument)
+
+    # chunks
+
+    def _set_rset_state(self) -> None:
+        super()._set_rset_state()
+        self._drop_chunks()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """See Connection."""
+        self._drop_chunks()
+        super().connection_lost(error)
+
+    def _drop_chunks(self) -> None:
+        if self._chunks is not None:
+            self._chunks.drop()
+            self._chunks = None
+
+    async def _bdat(self, argument: str) -> Reply:
+        """One chunk (RFC 3030 section 2). Its octets are read in any case: they are never commands."""
+        match = _BDAT.fullmatch(argument)
+        size = int(match["size"]) if match else 0
+        if match is None or size > 4 * self.site.settings.message_bytes:
+            raise Dismissed(replies.TOO_BIG if match else BDAT_SYNTAX)
+        mail = self.mail
+        if not mail.recipients:
+            await self._read_chunk(size, None)
+            return replies.NO_RECIPIENTS if mail.begun else replies.MAIL_FIRST
+        chunks = self._chunks = self._chunks or Chunks(self.site.settings, self.site.spill)
+        if match["last"] is None:
+            await self._read_chunk(size, chunks)
+            if chunks.hopeless:
+                raise Dismissed(chunks.fault)
+            if size >= CHUNK_BYTES:
+                self._since_mail -= 1  # the size of the mail bounds these
+            return chunks.fault or Reply(250, "2.0.0", f"{size} octets taken")
+        reply = await self._conclude_mail(mail, chunks, self._read_last(size, chunks))
+        self._chunks = None
+        return reply
+
+    async def _read_last(self, size: int, chunks: Chunks) -> None:
+        await self._read_chunk(size, chunks)
+        chunks.end()
+
+    async def _read_chunk(self, size: int, chunks: Chunks | None) -> None:
+        """Read this many octets, within the times of a mail. Raises Dismissed when the client leaves before."""
+        settings, inbox, began = self.site.settings, self._inbox, self.loop.time()
+        left = size
+        while left:
+            if not inbox.buffer:
+                await self._flush()
+                passed = self.loop.time() - began
+                earned = settings.data_grace_seconds + (size - left) / settings.data_bytes_per_second
+                ends = min(settings.data_idle_seconds, settings.data_seconds - passed, earned - passed)
+                self._reset_timeout(max(0.0, ends))
+                if not await inbox.more():
+                    raise Dismissed
+                continue
+            piece = bytes(inbox.buffer[:left])
+            del inbox.buffer[: len(piece)]
+            left -= len(piece)
+            if chunks is not None:
+                chunks.add(piece)
 
     # logins
 

@@ -109,9 +109,10 @@ class Collector:
             if self.received > 4 * self._settings.message_bytes:
                 self.hopeless = True
             return
-        if b"\r\n." in piece:
-            piece = piece.replace(b"\r\n.", b"\r\n")
-        self._keep(piece)
+        self._keep(self._unstuffed(piece))
+
+    def _unstuffed(self, piece: bytes) -> bytes:
+        return piece.replace(b"\r\n.", b"\r\n") if b"\r\n." in piece else piece
 
     def _look_for_false_end(self, more: bytes) -> None:
         if self.fault in _UNTRUSTED and _FALSE_END.search(self._context + more):
@@ -179,6 +180,33 @@ class Collector:
             return fault
         file, self._file = self._file, None
         return Content(whole, size, file)
+
+
+class Chunks(Collector):
+    """The same for a mail that comes in counted chunks (RFC 3030): no end is looked for, and no dot is stuffed."""
+
+    def __init__(self, settings: DoorSettings, spill: Path | None) -> None:
+        super().__init__(settings, spill)
+        self._take(b"\r\n")
+        self._cr = b""  # the last byte so far, when it may be half of a line end
+        self._ended = True  # whether a line end is the last that came
+
+    def add(self, piece: bytes) -> None:
+        """Take the next bytes, wherever they were cut."""
+        piece = self._cr + piece
+        self._cr = piece[-1:] if piece.endswith(b"\r") else b""
+        piece = piece[: len(piece) - len(self._cr)]
+        if piece:
+            self._ended = piece.endswith(b"\n")
+            self._take(piece)
+
+    def end(self) -> None:
+        """No more comes: the last line gets its end, as DATA gives it to every mail."""
+        if self._cr or not self._ended:
+            self._take(self._cr or b"\r\n")
+
+    def _unstuffed(self, piece: bytes) -> bytes:
+        return piece
 
 
 def judge_header(head: bytes, size: int, settings: DoorSettings, hostname: str, *, utf8: bool) -> Reply | None:

@@ -247,8 +247,12 @@ class Door(Connection):
             return replies.NO_RECIPIENTS
         self._say(replies.GO_AHEAD)
         collector = Collector(self.site.settings, self.site.spill)
+        return await self._conclude_mail(mail, collector, self._collect(collector))
+
+    async def _conclude_mail(self, mail: Transaction, collector: Collector, rest: Awaitable[None]) -> Reply:
+        """Read the rest of a mail, judge the whole and hand it over; the last reply. Raises Dismissed."""
         try:
-            await self._collect(collector)
+            await rest
             outcome = collector.finish(self.site.hostname, utf8=mail.utf8)
         except (Dismissed, OSError):
             raise
