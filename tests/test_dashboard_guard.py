@@ -57,6 +57,9 @@ class Site:
     def body(self, part: str, changed: str = "", **values: Any) -> dict[str, Any]:
         """The request for the one callback that writes `part`; `values` by name, `id__property`."""
         found = [key for key in self.app.callback_map if part in key and "callback" in self.app.callback_map[key]]
+        if len(found) > 1:  # several write it: the one that `changed` starts
+            starts = [[f"{i['id']}.{i['property']}" for i in self.app.callback_map[key]["inputs"]] for key in found]
+            found = [key for key, names in zip(found, starts, strict=True) if changed in names]
         assert len(found) == 1, found
         known, output = self.app.callback_map[found[0]], found[0]
         names = output[2:-2].split("...") if output.startswith("..") else [output]
@@ -135,6 +138,11 @@ def test_any_value_becomes_the_type_that_a_callback_takes(value: Any) -> None:
         ("overview-tiles.children", ""),
         ("page.children", ""),
         ("url.search@", "unit.value"),
+        ("url.search@", "sent-find.value"),
+        ("sent-outcome.value", ""),
+        ("sent-chart.figure", ""),
+        ("sent-tiles.children", ""),
+        ("sent-drawer.opened", ""),
         ("filter-dates.value", "filter-dates.value"),
         ("filter-dates.value", "filter-domain.value"),
         ("label-said.children", '{"class":"own","type":"label"}.n_clicks'),
