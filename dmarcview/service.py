@@ -35,12 +35,6 @@ def run_folder(config: Config) -> Path:
     return configuration.data_dir(config) / "run"
 
 
-def log_to_stderr() -> None:
-    """One line a message, as a journal wants it."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd's, which tells of every connection
-
-
 def spool(config: Config) -> Spool:
     """The spool of the data folder. Raises SpoolError."""
     from dmarcview_reports.spool import Spool

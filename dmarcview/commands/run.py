@@ -17,12 +17,21 @@ def _status(args: argparse.Namespace, config: Config) -> Path:
     return Path(args.status) if args.status else run_folder(config) / f"{args.command}.json"
 
 
+def _begin(args: argparse.Namespace, **how: bool) -> Config:
+    """The settings; from here on the log is as they say."""
+    from dmarcview import logs
+
+    logs.begin()
+    config = settings(args, **how)
+    logs.choose(config)
+    return config
+
+
 def run_receive(args: argparse.Namespace) -> int:
     """Take mail until stopped."""
     from dmarcview import service
 
-    service.log_to_stderr()
-    config = settings(args)
+    config = _begin(args)
     service.receive(config, _status(args, config), with_parent=args.with_parent)
     return TAKEN
 
@@ -30,10 +39,9 @@ def run_receive(args: argparse.Namespace) -> int:
 def run_relay(args: argparse.Namespace) -> int:
     """Take mail for sending, and send it, until stopped."""
     from dmarcview import config as configuration
-    from dmarcview import service, service_relay
+    from dmarcview import service_relay
 
-    service.log_to_stderr()
-    config = settings(args, look=True)
+    config = _begin(args, look=True)
     service_relay.relay(
         config,
         _status(args, config),
@@ -49,8 +57,7 @@ def run_ingest(args: argparse.Namespace) -> int:
     from dmarcview import service
     from dmarcview.supervisor import Stop
 
-    service.log_to_stderr()
-    config = settings(args)
+    config = _begin(args)
     stop = Stop().install(with_parent=args.with_parent)
     refused = service.ingest(config, _status(args, config), stop, once=args.once)
     return REFUSED if args.once and refused else TAKEN
@@ -58,7 +65,7 @@ def run_ingest(args: argparse.Namespace) -> int:
 
 def _pages(args: argparse.Namespace, *, look: bool = False) -> Config:
     """The settings with --listen and --port laid over [dashboard]."""
-    config = settings(args, look=look)
+    config = _begin(args, look=look)
     changes = {name: getattr(args, name) for name in ("listen", "port") if getattr(args, name) is not None}
     if "listen" in changes:
         import ipaddress
@@ -75,7 +82,6 @@ def run_dashboard(args: argparse.Namespace) -> int:
     from dmarcview import service
     from dmarcview.supervisor import Stop
 
-    service.log_to_stderr()
     config = _pages(args)
     stop = Stop().install(with_parent=args.with_parent)
     service.dashboard(config, _status(args, config), stop, lambda line: args.with_parent or print(line, flush=True))
@@ -87,7 +93,6 @@ def run_serve(args: argparse.Namespace) -> int:
     from dmarcview import service
     from dmarcview.supervisor import Stop
 
-    service.log_to_stderr()
     config = _pages(args, look=True)
     arguments = [
         f"--{name}={value}"

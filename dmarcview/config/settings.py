@@ -175,6 +175,14 @@ class Ingest:
 
 
 @dataclass(frozen=True, slots=True)
+class Log:
+    """What running processes write to standard error."""
+
+    json: bool = _f(False, "One JSON object a line, for programs; else one line of text.")
+    level: str = _f("info", "Least importance of what is written.", choices=("debug", "info", "warning", "error"))
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All settings. Made by `config.load`; frozen, so that one process never sees two answers."""
 
@@ -188,3 +196,4 @@ class Config:
     geo: Geo = field(default_factory=Geo)
     dashboard: Dashboard = field(default_factory=Dashboard)
     ingest: Ingest = field(default_factory=Ingest)
+    log: Log = field(default_factory=Log)

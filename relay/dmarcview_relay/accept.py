@@ -19,6 +19,7 @@ from dmarcview_smtp.gate import Network, client_key, is_within
 from dmarcview_smtp.policy import Client, Policy, Transaction
 from dmarcview_smtp.replies import NO_ROOM, Reply
 
+from . import maillog
 from .allow import AllowError, AllowList
 from .envelope import Mail, Queued, Recipient
 from .message import Prepared, Refused, Trace, prepare
@@ -158,6 +159,7 @@ class RelayPolicy(Policy):
         signed = await _work(content.size, lambda: self._signer.sign(ready.content, ready.from_domain))
         whole = await self._whole(client, mail, ready, signed, now)
         queued = await self._queue.put(whole, signed.content, trace.queue_id)
+        maillog.taken(queued)
         if not whole.hold:
             self._worker_add(queued, signed.content)
         self._counters["accepted"] += 1

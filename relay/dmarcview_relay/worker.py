@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
+from . import maillog
 from .deliver import Courier, NotConnected, Session
 from .destination import Destination, Job
 from .envelope import Mail, Queued, Ticket
@@ -337,6 +338,8 @@ class Worker:
                 if self._stopping:
                     return
                 await asyncio.sleep(UNWRITTEN_SECONDS)
+        for settled in verdict.settled:
+            maillog.tried(settled.attempt)
         self._touch(job.tickets)
         self._let_go(job)
         self._schedule(
