@@ -452,7 +452,7 @@ def test_a_foreign_host_name_is_refused_and_health_is_told(site: Site) -> None:
     assert ask(site, "/healthz")[0] == 200
     assert ask(site, "/readyz")[2] == b"ready\n"
     told = json.loads(ask(site, "/version")[2])
-    assert told == {"version": str(site.store.version()), "waiting": 0}
+    assert told == {"version": str(site.store.version()), "waiting": 0, "sent": 0}
     assert ask(site, "/", Host="evil.example")[0] == 421
     assert ask(site, "/raw/" + "0" * 24 + ".xml")[0] == 404
     assert ask(site, "/raw/..%2f..%2fledger.xml")[0] in (404, 200)
