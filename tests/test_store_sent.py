@@ -144,6 +144,28 @@ def test_backup_restore_and_reindex_carry_the_log(opened: Opener, tmp_path: Path
     assert kept(store) == [("a", n) for n in range(1, 6)]
 
 
+def test_a_backup_of_an_older_format_is_restored_into_a_database_elsewhere(
+    tmp_path: Path, postgres: Callable[[], str]
+) -> None:
+    with Store.open(tmp_path / "data") as store:
+        store.append_many([taken("r", report())])
+        store.backup(tmp_path / "saved")
+    with sqlite3.connect(tmp_path / "saved" / "ledger.sqlite") as conn:
+        conn.execute("drop table sent")
+        conn.execute("delete from counters where name = 'sent'")
+        conn.execute("update meta set value = '3' where name = 'format'")
+    conn.close()
+    before = (tmp_path / "saved" / "ledger.sqlite").read_bytes()
+    url = fresh_database(postgres(), uuid.uuid4().hex)
+    Store.restore(tmp_path / "saved", tmp_path / "back", url=url)
+    assert (tmp_path / "saved" / "ledger.sqlite").read_bytes() == before
+    assert not list((tmp_path / "back").glob("ledger*"))
+    with Store.open(tmp_path / "back", url=url) as back:
+        assert back.ledger.format() == tables.FORMAT
+        assert back.check().reports == 1
+        assert sent.append(back.ledger, "a", [(1, attempt())]) == 1
+
+
 def test_a_ledger_of_an_older_format_gets_the_table(tmp_path: Path) -> None:
     old = Path(__file__).parent / "data" / "ledger_format1.sql"
     with sqlite3.connect(tmp_path / "ledger.sqlite") as conn:

@@ -153,12 +153,12 @@ def restore(path: Path, data: Path, url: str | None = None) -> None:
             make_folder(data)
             for folder in ("spool", "archive", "records"):
                 _copy_tree(path / folder, data / folder)
+            part = data / (LEDGER_NAME + ".part")
+            _save_ledger(saved, part)
             if url is None:
-                part = data / (LEDGER_NAME + ".part")
-                _save_ledger(saved, part)
                 part.rename(data / LEDGER_NAME)
             else:
-                _fill(saved, Ledger(url))
+                _fill(part, Ledger(url))
             sync_folder(data)
     finally:
         saved.close()
@@ -172,13 +172,19 @@ def _copy_tree(source: Path, target: Path) -> None:
         sync_folder(folder)
 
 
-def _fill(saved: Ledger, target: Ledger) -> None:
+def _fill(part: Path, target: Ledger) -> None:
+    """Copy a ledger of any format that we know into an empty one elsewhere; `part` is upgraded first, and goes."""
+    source = Ledger(f"sqlite:///{part}")
     try:
         if target.format() is not None:
             raise StoreError("the ledger to restore into is not empty; name an empty database")
-        copy_ledger(saved, target)
+        source.create()
+        copy_ledger(source, target)
     finally:
+        source.close()
         target.close()
+        for ending in ("", "-wal", "-shm"):
+            part.with_name(part.name + ending).unlink(missing_ok=True)
 
 
 def check(store: Store) -> Checked:
