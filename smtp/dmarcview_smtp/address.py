@@ -60,9 +60,11 @@ class Address(NamedTuple):
     @property
     def ascii_domain(self) -> str:
         """The domain in lower case and A-labels (RFC 5890), for comparison. Letters are not mapped to others."""
+        domain = self.domain.lower()
+        if domain.isascii():
+            return domain
         return ".".join(
-            label if label.isascii() else "xn--" + label.encode("punycode").decode()
-            for label in self.domain.lower().split(".")
+            label if label.isascii() else "xn--" + label.encode("punycode").decode() for label in domain.split(".")
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
+from functools import lru_cache
 
 from .replies import TOO_BUSY, TOO_MANY_FROM_CLIENT, Reply
 from .settings import DoorSettings
@@ -30,6 +31,7 @@ def client_key(address: str) -> str:
     return str(ip) if ip.version == 4 else str(ipaddress.IPv6Network((int(ip) >> 64 << 64, 64)))
 
 
+@lru_cache(maxsize=10_000)  # asked several times for each mail
 def is_within(address: str, networks: tuple[Network, ...]) -> bool:
     """Whether the address lies in one of the networks."""
     try:
