@@ -72,7 +72,7 @@ def test_an_address_pattern_covers_itself_only(one: str, two: str) -> None:
         first, second = read_address(f"{one}@b.test"), read_address(f"{two}@b.test")
     except AddressError:
         return
-    if is_file(str(first)):
+    if is_file(str(first)) or "*" in str(first):  # a star is refused: whoever writes it means more than one address
         return
     names = AllowList((str(first),))
     assert names.allows(first)
