@@ -49,7 +49,7 @@ def _tree(node: Any) -> Any:
         return [None, None, *(_tree(child) for child in node if child is not None)]
     if type(node) not in _DRAWN:
         raise TypeError(f"{type(node).__name__} needs wiring and cannot be folded")
-    props: dict[str, Any] = dict(node.to_plotly_json()["props"])  # type: ignore[no-untyped-call]
+    props: dict[str, Any] = dict(node.to_plotly_json()["props"])
     children = props.pop("children", None)
     kept = {k: v for k, v in props.items() if v is not None and k not in _LEFT_OUT}
     for name, value in kept.items():
