@@ -262,7 +262,7 @@ class Book:
     ) -> columns.Columns:
         return self.columns
 
-    def source_table(self, domains: Sequence[str] | None = None) -> Any:
+    def source_table(self, domains: Sequence[str] | None = None, names: Sequence[str] = blocks.NAMES) -> Any:
         return blocks.schema().empty_table()
 
     def put_source_table(self, table: Any, upto: int | None = None) -> blocks.Written:

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_sources_refresh import DAY, NOW, keep, report
 
-from dmarcview.store import Named, SourceFacts, SourceRow, Store, blocks, tables
+from dmarcview import query
+from dmarcview.store import Named, SourceFacts, SourceRow, Store, blocks, rollup, tables
 from dmarcview_reports.model import DkimResult, Record, Shape, SpfResult
 
 NAMES = ("example.org", "Mail.example.org", "bounce.example.net", "", None)
@@ -159,3 +160,30 @@ def test_only_a_changed_class_grows_the_version_and_equal_rows_are_not_written(s
 def test_text_that_no_database_can_hold_is_made_safe(store: Store) -> None:
     store.put_sources([SourceRow("example.org", "192.0.2.1", "own", as_name="a\x00b\udcff")])
     assert store.source_rows()[0].as_name == "a\ufffdb?"
+
+
+def test_questions_know_the_newest_class_whatever_the_pieces(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "ROWS", 3)
+    monkeypatch.setattr(rollup, "STEP", 7)
+    shape = Shape("none", True, False, (), (), "example.org", None, None, (), ())
+    keep(store, report("example.org", 0, [Record(f"192.0.2.{n}", 1, shape) for n in range(40)]))
+    wanted = dict.fromkeys((f"192.0.2.{n}" for n in range(40)), "unknown")
+
+    def known(asked: Store) -> dict[str, str]:
+        found = query.sources(asked, limit=None)
+        return dict(zip(found["source_ip"], found["source_class"], strict=True))
+
+    def by_day(asked: Store) -> list[int]:
+        return query.daily(asked, query.Filters(source_class="own"))["messages"].tolist()
+
+    for step, size in enumerate((40, 7, 5, 12, 1)):
+        ips = [f"192.0.2.{(step * 11 + n) % 40}" for n in range(size)]
+        found = ("own", "forwarder", "own", "third_party", "own")[step]
+        wanted |= dict.fromkeys(ips, found)
+        store.put_sources([SourceRow("example.org", ip, found) for ip in ips])
+        with Store.open(store.data, read_only=True) as fresh:
+            for asked in (store, fresh):
+                assert known(asked) == wanted
+                assert by_day(asked) == [list(wanted.values()).count("own")]
+    with store.ledger.read() as conn:
+        assert len(conn.execute(tables.source_blocks.select()).all()) > 1

@@ -39,7 +39,7 @@ class SourceBook(Protocol):
     def domain_sizes(self, since: int) -> dict[str, int]: ...
     def touched_since(self, version: int) -> list[Pair]: ...
     def source_columns(self, domains: Sequence[str] | None = None, pairs: Sequence[Pair] | None = None) -> Columns: ...
-    def source_table(self, domains: Sequence[str] | None = None) -> Any: ...
+    def source_table(self, domains: Sequence[str] | None = None, names: Sequence[str] = ...) -> Any: ...
     def put_source_table(self, table: Any, upto: int | None = None) -> Written: ...
     def put_sources(self, rows: Sequence[SourceRow], upto: int | None = None) -> None: ...
     def labels(self) -> list[Label]: ...
@@ -117,14 +117,15 @@ class Refresher:
     def _judge(self, store: SourceBook, found: Columns, rules: Said, now: int) -> Refreshed:
         """Classify these sources, and write what is new of it."""
         from dmarcview.sources.bulk import Judge
-        from dmarcview.sources.traits import Knowledge
+        from dmarcview.sources.traits import OLD, Knowledge
 
         if not len(found):
             return Refreshed(0, 0, 0)
         knowledge = Knowledge(self._geo, self._services, rules, self._who, store.addresses(found.ips))
         habits = {domain: self._habits[domain].habits for domain in found.domains if domain in self._habits}
-        size, table = len(found), Judge(found, knowledge, store.source_table(found.domains), habits).table()
-        del found, knowledge  # large, and what is written needs room as well
+        old = store.source_table(found.domains, OLD)
+        size, table = len(found), Judge(found, knowledge, old, habits).table()
+        del found, knowledge, old  # large, and what is written needs room as well
         for domain, known in habits.items():
             self._habits.setdefault(domain, _Kept(known, now))
         done = store.put_source_table(table)

@@ -31,6 +31,7 @@ from dmarcview.store.arrays import NONE, best, distinct, factored, ranked, summe
 from dmarcview.store.columns import ENVELOPE, SPF, Columns
 from dmarcview.store.facts import NamedAddress, SourceFacts
 
+OLD = ("domain", "source_ip", "source_class", "by", "evidence", "reverse_dns", "messages")  # asked of the old rows
 WhoOf = Callable[[SourceFacts, Place, str | None], Who]
 
 

@@ -62,11 +62,23 @@ def encode(content: Any) -> bytes:
     return bytes(out.getvalue())
 
 
-def decode(body: bytes) -> Any:
-    """The table of these bytes."""
+def decode(body: bytes, names: Sequence[str] = NAMES) -> Any:
+    """The table of these bytes, or some columns of it."""
     import pyarrow as pa
 
-    return pa.ipc.open_stream(body).read_all().select(NAMES).cast(schema())
+    kinds = schema()
+    content = pa.ipc.open_stream(body).read_all().select(names)
+    return content.cast(pa.schema([kinds.field(name) for name in names]))
+
+
+def pieces(conn: Connection, number: int) -> Iterator[Any]:
+    """The rows of one block, in tables of at most ROWS."""
+    import pyarrow as pa
+
+    c = source_blocks.c
+    body = conn.execute(select(c.body).where(c.id == number)).scalar_one()
+    for batch in pa.ipc.open_stream(body):
+        yield pa.Table.from_batches([batch]).select(NAMES).cast(schema())
 
 
 def keys(content: Any) -> Any:
@@ -81,7 +93,7 @@ def newest(tables: Sequence[Any]) -> Any:
     import numpy as np
     import pyarrow as pa
 
-    content = pa.concat_tables(tables) if tables else schema().empty_table()
+    content = pa.concat_tables(tables)
     codes = keys(content).dictionary_encode()
     if len(codes.dictionary) == content.num_rows:
         return content
@@ -95,19 +107,19 @@ def part_of(domain: str) -> int:
     return zlib.crc32(domain.encode("utf-8", "replace")) % PARTS
 
 
-def read(conn: Connection, domains: Sequence[str] | None = None, changed_after: int = -1) -> Any:
-    """The rows of these domains, or of all, as a table; with `changed_after` those whose class changed since."""
+def read(conn: Connection, domains: Sequence[str] | None = None, names: Sequence[str] = NAMES) -> Any:
+    """The rows of these domains, or of all, as a table of these columns, `domain` and `source_ip` among them."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     c = source_blocks.c
-    query = select(c.body).where(c.changed > changed_after).order_by(c.id)
+    query = select(c.body).order_by(c.id)
     if domains is not None:
         query = query.where(c.part.in_({part_of(domain) for domain in domains}))
-    content = newest([decode(body) for (body,) in conn.execute(query)])
+    content = newest([schema().empty_table().select(names), *(decode(body, names) for (body,) in conn.execute(query))])
     if domains is not None:
         content = content.filter(pc.is_in(content["domain"], value_set=pa.array(domains, pa.string())))
-    return content.filter(pc.greater(content["changed"], changed_after)) if changed_after >= 0 else content
+    return content
 
 
 def stream(conn: Connection) -> Iterator[tuple[int, Any]]:
@@ -115,13 +127,10 @@ def stream(conn: Connection) -> Iterator[tuple[int, Any]]:
 
     For readers that must not hold all sources at once: of equal sources, the one of the highest number counts.
     """
-    import pyarrow as pa
-
     c = source_blocks.c
     for number in conn.execute(select(c.id).order_by(c.id)).scalars().all():
-        body = conn.execute(select(c.body).where(c.id == number)).scalar_one()
-        for batch in pa.ipc.open_stream(body):
-            yield number, pa.Table.from_batches([batch])
+        for piece in pieces(conn, number):
+            yield number, piece
 
 
 def put(conn: Connection, new: Any) -> Written:

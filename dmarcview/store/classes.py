@@ -74,10 +74,10 @@ class Classes:
         with self.ledger.read() as conn:
             return counter(conn, "classified")
 
-    def table(self, domains: Sequence[str] | None = None) -> Any:
-        """The classes found, as a table of `blocks.NAMES`, in no order."""
+    def table(self, domains: Sequence[str] | None = None, names: Sequence[str] = blocks.NAMES) -> Any:
+        """The classes found, as a table of `blocks.NAMES` or of some of them, in no order."""
         with self.ledger.read() as conn:
-            return blocks.read(conn, domains)
+            return blocks.read(conn, domains, names)
 
     def all(self, domain: str | None = None, source_ip: str | None = None) -> list[SourceRow]:
         """The classes found, by domain and address: of all sources, of one domain's, of one address."""
@@ -88,7 +88,9 @@ class Classes:
 
     def busy(self) -> dict[str, int]:
         """Messages by address, over all domains."""
-        sums = self.table().group_by("source_ip").aggregate([("messages", "sum")])
+        sums = (
+            self.table(names=("domain", "source_ip", "messages")).group_by("source_ip").aggregate([("messages", "sum")])
+        )
         return dict(zip(sums["source_ip"].to_pylist(), sums["messages_sum"].to_pylist(), strict=True))
 
     # labels

@@ -186,7 +186,7 @@ class _Reading:
         if (of[1:] == of[:-1]).any():  # records come in order
             once = distinct(of * len(self.identities) + identity)
             of, identity = once // len(self.identities), once % len(self.identities)
-        self.carried.append((sources[of], identity, counts[of]))
+        self.carried.append((sources[of], identity.astype(np.int32), counts[of]))
 
     def columns(self) -> Columns:
         """All of it together."""
@@ -195,10 +195,10 @@ class _Reading:
         none = np.zeros(0, dtype=np.int64)
         if not self.sums:
             return Columns([], [], **dict.fromkeys(_SOURCES, none), identities=[], at=none, identity=none, carried=none)
-        keys, *sums = summed(*(np.concatenate(part) for part in zip(*self.sums, strict=True)))
-        source, day = (np.concatenate(part) for part in zip(*self.days, strict=True))
-        at = np.searchsorted(keys, source)
-        seen = distinct(at << 32 | day + (1 << 31))
+        keys, *sums = summed(*_together(self.sums))
+        source, day = _together(self.days)
+        seen = distinct(np.searchsorted(keys, source) << 32 | day + (1 << 31))
+        del source
         at, day = seen >> 32, (seen & 0xFFFFFFFF) - (1 << 31)
         starts = np.searchsorted(at, np.arange(len(keys) + 1))
         domains, ips = list(self.domains.known), list(self.ips.known)
@@ -226,10 +226,23 @@ class _Reading:
         order = sorted(range(len(identities)), key=lambda i: _order(identities[i]))
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order))
-        source, identity, counts = (np.concatenate(part) for part in zip(*self.carried, strict=True))
-        at = np.minimum(np.searchsorted(keys, source), len(keys) - 1)
-        packed, carried = summed(at * len(order) + rank[identity], counts)
+        source, identity, counts = _together(self.carried)
+        source = np.minimum(np.searchsorted(keys, source), len(keys) - 1)
+        source *= len(order)
+        source += rank[identity]
+        del identity
+        packed, carried = summed(source, counts)
+        del source, counts
         return placed([identities[i] for i in order], packed // len(order), packed % len(order), carried)
+
+
+def _together(parts: list[Any]) -> list[Any]:
+    """The columns of all parts; the parts are let go, as they are large."""
+    import numpy as np
+
+    columns = [np.concatenate(part) for part in zip(*parts, strict=True)]
+    parts.clear()
+    return columns
 
 
 def _order(identity: Identity) -> tuple[Any, ...]:

@@ -81,6 +81,7 @@ class Rollup:
         self.engine, self.lock = engine, engine.lock
         self.sources, self.submitters, self.kinds = Sources(), Names(), Names()
         self._classes = -1  # counter `classes` of the sources table in memory
+        self._begun = False  # may the table hold sources? Also after an attempt that failed
         self._pieces: dict[str, Piece] = {}
         self._pending: dict[tuple[str, ...], Piece] = {}
         self._of: Snapshot | None = None  # whose pending rows these are
@@ -97,29 +98,39 @@ class Rollup:
             now = counter(conn, "classes")
             if now == self._classes:
                 return
+            begun, self._begun = self._begun, True
             with self.engine.cursor() as cursor:
-                for changed in self._changed(conn):
-                    self._take(cursor, changed)
-                    self._reclassify(changed)
-                    release()
+                told: list[Any] = []
+                for changed, again in self._changed(conn):
+                    self._take(cursor, changed, begun or again)
+                    told.append(changed.select(["domain", "source_ip", "source_class"]))
+                    if sum(map(len, told)) >= STEP:
+                        self._reclassify(told)
+                        release()
+                self._reclassify(told)
+                release()
             self._classes = now
 
-    def _changed(self, conn: Connection) -> Iterator[Any]:
-        """Sources whose class or name changed since the last look, part by part: their reasons take much memory."""
+    def _changed(self, conn: Connection) -> Iterator[tuple[Any, bool]]:
+        """Sources whose class or name changed since the last look, newer ones later, and whether some came before.
+
+        A piece of a block at a time: a domain may have very many, and their reasons take much memory.
+        """
         import pyarrow.compute as pc
 
-        c = source_blocks.c
-        parts = conn.execute(select(c.part).where(c.changed > self._classes).distinct()).scalars().all()
-        for part in parts:
-            query = select(c.body).where(c.part == part, c.changed > self._classes).order_by(c.id)
-            found = blocks.newest([blocks.decode(body) for (body,) in conn.execute(query)])
-            yield found.filter(pc.greater(found["changed"], self._classes)).select([*_TEXTS, *_NUMBERS])
+        c, parts = source_blocks.c, set()
+        for number, part in conn.execute(select(c.id, c.part).where(c.changed > self._classes).order_by(c.id)).all():
+            for found in blocks.pieces(conn, number):
+                some = found.filter(pc.greater(found["changed"], self._classes)).select([*_TEXTS, *_NUMBERS])
+                if some.num_rows:
+                    yield some, part in parts
+            parts.add(part)
 
-    def _take(self, cursor: Any, changed: Any) -> None:
-        """Put sources into the table `sources`."""
+    def _take(self, cursor: Any, changed: Any, again: bool) -> None:
+        """Put sources into the table `sources`; `again`: some may be there."""
         cursor.register("changed", changed)
         cursor.execute("begin")
-        if self._classes >= 0:
+        if again:
             cursor.execute(
                 "delete from sources s using changed c where c.domain = s.domain and c.source_ip = s.source_ip"
             )
@@ -127,11 +138,15 @@ class Rollup:
         cursor.execute("commit")
         cursor.unregister("changed")
 
-    def _reclassify(self, changed: Any) -> None:
-        """Tell the new classes to the sources known, and sum anew what they touch."""
+    def _reclassify(self, told: list[Any]) -> None:
+        """Tell the new classes, the newest last, to the sources known, and sum anew what they touch; empties `told`."""
         import numpy as np
         import pyarrow as pa
 
+        if not told:
+            return
+        changed = pa.concat_tables(told)
+        told.clear()
         found = self.sources.known(blocks.keys(changed))
         at = np.flatnonzero(found >= 0)
         numbers = found[at]

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from dmarcview_reports.model import Stored, Taken
 
-from . import verdicts
+from . import blocks, verdicts
 from .append import Appender
 from .archive import Archive, Kept, make_folder
 from .classes import Classes
@@ -222,9 +222,9 @@ class Store:
         """Rows to be read for the sources of each domain that believed reports newer than `since` name."""
         return self.classes.sizes(self.heavy, self.snapshot(), since)
 
-    def source_table(self, domains: Sequence[str] | None = None) -> Any:
-        """The classes written, as an Arrow table with the columns of `blocks.NAMES`."""
-        return self.classes.table(domains)
+    def source_table(self, domains: Sequence[str] | None = None, names: Sequence[str] = blocks.NAMES) -> Any:
+        """The classes written, as an Arrow table with the columns of `blocks.NAMES`, or with some of them."""
+        return self.classes.table(domains, names)
 
     def put_source_table(self, table: Any, upto: int | None = None) -> Written:
         """Write classes as such a table without `changed`; `upto` as in `put_sources`."""
