@@ -144,9 +144,7 @@ def _read(header: bytes) -> tuple[dict[str, list[str]], list[bytes]]:
     fields: dict[str, list[str]] = {name: [] for name in SINGLE}
     kept: list[bytes] = []
     begin = at = 0
-    for field in _FIELD.finditer(header):
-        if field.start() != at:
-            break
+    while field := _FIELD.match(header, at):  # a search would look for a colon from each byte of a long line anew
         at = field.end()
         name = field[1].decode("ascii").lower()
         values = fields.get(name)

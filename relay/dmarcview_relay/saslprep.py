@@ -39,6 +39,8 @@ def saslprep(text: str, *, stored: bool = False) -> str:
         spaced = "".join(" " if stringprep.in_table_c12(char) else char for char in text)  # RFC 4013 section 2.1
         kept = "".join(char for char in spaced if not stringprep.in_table_b1(char))
         prepared = unicodedata.ucd_3_2_0.normalize("NFKC", kept)  # section 2.2
+    if len(prepared) > LONGEST:  # a single character may become eighteen
+        raise PrepError("too long")
     if not prepared:
         raise PrepError("empty")
     for char in prepared:
