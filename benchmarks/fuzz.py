@@ -1,22 +1,26 @@
 """A mutation fuzzer: damages samples for a set time and checks what must hold of every input; prints any surprise.
 
-`python -m benchmarks.fuzz --seconds 60 [--seed N] [--only parse]`. Exit 1 and the input in hex on the first surprise.
+`python -m benchmarks.fuzz --seconds 60 [--seed N] [--only parse,message]`. On the first surprise exit 1 with the
+input in hex.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import logging
 import random
 import time
+import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from tempfile import TemporaryDirectory
 
 import orjson
 
-from benchmarks import corpus
+from benchmarks import corpus, fuzz_files, fuzz_mails, fuzz_peers
+from benchmarks.mutation import Target, mutate
 from dmarcview_reports import reading, rows
 from dmarcview_reports.errors import Refused
 from dmarcview_reports.model import Report
@@ -24,26 +28,12 @@ from dmarcview_reports.parse import parse
 from dmarcview_reports.settings import Limits
 
 SAMPLES = Path(__file__).parent.parent / "reports" / "samples"
+SLOW_SECONDS = 3.0  # of CPU; no input may take longer
 NOW = 1_798_761_600  # 2027-01-01
 LIMITS = Limits()
 TIGHT = Limits(
     dkim_results=1, spf_results=1, text_bytes=40, warnings=3, records=5, mail_bytes=100_000, xml_bytes=100_000
 )
-
-TOKENS = [
-    b"<", b">", b"&", b"</record>", b"<record>", b"<row>", b"<source_ip>", b"</source_ip>", b"<count>",
-    b"</count>", b"<!--", b"-->", b"<![CDATA[", b"]]>", b"<!DOCTYPE a>", b"<!ENTITY b 'c'>", b"<?xml version='1.0'?>",
-    b"&amp;", b"&#0;", b"&#xD800;", b"&#65;", b"\x00", b"\r", b"\xff", b"\xc3\xa9", b"\xed\xa0\x80", b"\xef\xbf\xbf",
-    b"x:", b"/", b"'", b'"', b"\xef\xbb\xbf", b"\r\n\r\n", b"--", b"=", b"\x1f\x8b", b"PK\x03\x04",
-]  # fmt: skip
-
-
-class Target(NamedTuple):
-    """Inputs to begin with, and a check that raises when something does not hold."""
-
-    name: str
-    seeds: Sequence[bytes]
-    check: Callable[[bytes], str]  # gives back how the input ended, for the count
 
 
 def check_parse(xml: bytes) -> str:
@@ -83,8 +73,8 @@ def check_reading(raw: bytes) -> str:
     return result.kind or result.refusals[0].code
 
 
-def targets() -> list[Target]:
-    """What is fuzzed, with the samples as seeds."""
+def report_targets() -> list[Target]:
+    """The readers of reports, with the samples as seeds."""
     xml = [_plain(path) for path in sorted((SAMPLES / "xml").glob("*.xml*"))]
     xml += [corpus.report(n, distinct=distinct, seed=n) for n in (3, 8) for distinct in (True, False)]
     packed = [
@@ -104,30 +94,6 @@ def _plain(path: Path) -> bytes:
     return gzip.decompress(raw) if path.suffix == ".gz" else raw
 
 
-def mutate(seeds: Sequence[bytes], rng: random.Random) -> bytes:
-    """A seed with some of its bytes changed, removed, repeated, or spliced with another seed."""
-    data = bytearray(rng.choice(seeds))
-    for _ in range(rng.choice((1, 1, 2, 3, 5, 10))):
-        at = rng.randrange(len(data) + 1)
-        end = min(len(data), at + int(rng.expovariate(0.05)) + 1)
-        match rng.randrange(6):
-            case 0:
-                data[at:end] = bytes(rng.randrange(256) for _ in range(rng.randint(1, 3)))
-            case 1:
-                del data[at:end]
-            case 2:
-                data[at:at] = rng.choice(TOKENS)
-            case 3:
-                other = rng.choice(seeds)
-                start = rng.randrange(len(other) + 1)
-                data[at:end] = other[start : start + rng.randint(1, 200)]
-            case 4:
-                data[at:at] = data[at:end] * rng.randint(1, 5)
-            case 5:
-                del data[at : len(data) if rng.random() < 0.2 else end]
-    return bytes(data)
-
-
 def fuzz(chosen: Sequence[Target], seconds: float, seed: int) -> int:
     """Take the targets in turn until the time is up; the number of inputs, or -1 after a surprise."""
     rng = random.Random(seed)
@@ -135,10 +101,14 @@ def fuzz(chosen: Sequence[Target], seconds: float, seed: int) -> int:
     deadline, number = time.monotonic() + seconds, 0
     while time.monotonic() < deadline:
         target = chosen[number % len(chosen)]
-        data = mutate(target.seeds, rng)
+        data = mutate(target, rng)
+        began = time.process_time()
         try:
             ends[target.name][target.check(data)] += 1
+            if (spent := time.process_time() - began) > SLOW_SECONDS:
+                raise AssertionError(f"took {spent:.1f} s")
         except Exception as error:
+            traceback.print_exception(error, limit=-4)
             print(f"{target.name}: {type(error).__name__}: {error}\n{data.hex()}")
             return -1
         number += 1
@@ -156,8 +126,14 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = options.parse_args(arguments)
     seed = chosen.seed if chosen.seed is not None else time.time_ns() % 2**32
     print(f"seed {seed}")
-    wanted = [target for target in targets() if not chosen.only or target.name == chosen.only]
-    return 0 if fuzz(wanted, chosen.seconds, seed) > 0 else 1
+    logging.disable()  # what is wrong with a file is told for each of them
+    with TemporaryDirectory() as made:
+        folder = Path(made)
+        known = [*report_targets(), *fuzz_mails.targets(folder), *fuzz_peers.targets(), *fuzz_files.targets(folder)]
+        wanted = [target for target in known if not chosen.only or target.name in chosen.only.split(",")]
+        if not wanted:
+            options.error(f"--only takes some of {', '.join(target.name for target in known)}")
+        return 0 if fuzz(wanted, chosen.seconds, seed) > 0 else 1
 
 
 if __name__ == "__main__":

@@ -136,7 +136,9 @@ def test_a_change_of_the_files_is_taken_whole_or_not_at_all(
         ring.new("example.org", "s4")
 
 
-@pytest.mark.parametrize("life", ['{"keys": [1]}', '{"keys": {}}', "[]", "null", '{"keys": [{"domain": "x"}]}', "\x00"])
+@pytest.mark.parametrize(
+    "life", ['{"keys": [1]}', '{"keys": {}}', "[]", "null", '{"keys": [{"domain": "x"}]}', "\x00", "[" * 100_000]
+)
 def test_no_content_of_the_list_breaks_more_than_the_list(ring: KeyRing, life: str) -> None:
     ring.new("example.org", "s1")
     assert ring.all()

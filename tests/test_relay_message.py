@@ -118,6 +118,7 @@ def test_eight_bit_and_utf8_are_told() -> None:
     assert ready(GOOD)[4:] == (False, False)
     assert ready(GOOD, "ü\r\n".encode())[4:] == (True, False)
     assert ready("From: ü <a@b.test>\r\n")[4:] == (True, True)
+    assert ready(f"Return-Path: <ü@b.test>\r\n{GOOD}Bcc: ü@c.test\r\n")[4:] == (False, False), "what is left counts"
     assert ready("From: ü@exämple.test\r\n").from_domain == "xn--exmple-cua.test"
     assert refusal(b"From: \xfc <a@b.test>\r\n") == "The header is neither ASCII nor UTF-8"
 

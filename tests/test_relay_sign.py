@@ -164,6 +164,12 @@ def test_no_bytes_raise_anything_but_what_is_promised(kept: tuple[Signer, Signin
     assert dkim.verify(content, dnsfunc=lambda _, **__: record(kept[1]).encode())
 
 
+@pytest.mark.parametrize("name", [b"Resent-From", b"Resent-" + b"B" * 300, b"resent-x" * 9])
+def test_a_field_of_any_name_leaves_the_signature_right(kept: tuple[Signer, SigningKey], name: bytes) -> None:
+    content = kept[0].sign(name + b": c@example.org\r\n" + MAIL, "example.org").content
+    assert dkim.verify(content, dnsfunc=lambda _, **__: record(kept[1]).encode())
+
+
 @given(
     st.lists(
         st.tuples(

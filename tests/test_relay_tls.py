@@ -449,6 +449,19 @@ def test_policies_of_before_count_from_the_first_mails_on(sts: World) -> None:
     assert kept.exists()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [b"[" * 100_000, b"[]", b'{"mode": "enforce", "mx": [], "id": "1", "until": 1%s}' % (b"0" * 400), b"{}", b"\xff"],
+    ids=["deep", "list", "huge", "empty", "bytes"],
+)
+def test_a_policy_that_the_disk_spoiled_is_forgotten(sts: World, text: bytes) -> None:
+    sts.folder.mkdir()
+    kept = sts.folder / "far.test.json"
+    kept.write_bytes(text)
+    assert asyncio.run(MtaSts(Table(), sts.folder, lambda: sts.now).policy("far.test", QUICK)) is None
+    assert not kept.exists()
+
+
 def test_a_star_stands_for_one_label() -> None:
     policy = read_policy(POLICY.replace("mx: mx.far.test\r\n", ""), "1", 0.0)
     assert policy.allows("a.far.test")
@@ -554,6 +567,9 @@ def test_a_host_that_does_not_know_the_password_cannot_pretend() -> None:
     assert "did not prove" in said
     said, _ = scram([challenge, b"235 ok"])
     assert "did not prove" in said
+    said, asked = scram([b"235 ok"])
+    assert "without a proof" in said
+    assert len(asked) == 1
     said, asked = scram([challenge, b"535 5.7.8 no"])
     assert "refused the password" in said
     assert len(asked) == 2

@@ -67,6 +67,8 @@ async def _scram(credentials: Credentials, ask: Ask, nonce: str = "") -> Reply:
     name = credentials.user.replace("=", "=3D").replace(",", "=2C")
     first = f"n={name},r={nonce}"
     reply = await ask("AUTH SCRAM-SHA-256 " + _b64("n,," + first))
+    if reply.code == 235:
+        raise _Fault("let us in without a proof that it knows the password (SCRAM-SHA-256)")
     if reply.code != 334:
         return reply
     challenge = _decoded(reply)

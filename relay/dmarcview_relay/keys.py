@@ -261,7 +261,7 @@ def _load(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
             (str(one["domain"]), str(one["selector"])): {name: one.get(name) for name in _LIFE}
             for one in json.loads(text)["keys"]
         }
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise KeyFault(f"{path} cannot be read; restore it, or move it away: all keys then begin as new") from None
 
 

@@ -93,9 +93,8 @@ def prepare(content: bytes, trace: Trace, *, hostname: str, now: float) -> Prepa
     if not "".join(fields["date"]):
         added.append(f"Date: {_date(now)}\r\n".encode())
     whole = b"".join((*added, *kept, body))
-    return Prepared(
-        whole, _one_domain(authors), (*authors, *authorised), message_id, not whole.isascii(), not header.isascii()
-    )
+    utf8 = not all(part.isascii() for part in kept)
+    return Prepared(whole, _one_domain(authors), (*authors, *authorised), message_id, not whole.isascii(), utf8)
 
 
 def received(trace: Trace, hostname: str, now: float) -> bytes:

@@ -169,7 +169,7 @@ class MtaSts:
                 policy = Policy(
                     str(fields["mode"]), tuple(map(str, fields["mx"])), str(fields["id"]), float(fields["until"])
                 )
-            except (OSError, ValueError, KeyError, TypeError):
+            except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 policy = None
             if policy and now < policy.until <= now + MOST_AGE and len(found) < MOST_POLICIES:
                 found[path.stem] = policy
