@@ -137,7 +137,9 @@ def test_a_change_of_the_files_is_taken_whole_or_not_at_all(
 
 
 @pytest.mark.parametrize(
-    "life", ['{"keys": [1]}', '{"keys": {}}', "[]", "null", '{"keys": [{"domain": "x"}]}', "\x00", "[" * 100_000]
+    "life",
+    ['{"keys": [1]}', '{"keys": {}}', "[]", "null", '{"keys": [{"domain": "x"}]}', "\x00", "[" * 100_000],
+    ids=["number", "object", "list", "null", "half", "nul", "deep"],
 )
 def test_no_content_of_the_list_breaks_more_than_the_list(ring: KeyRing, life: str) -> None:
     ring.new("example.org", "s1")
