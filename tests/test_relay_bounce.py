@@ -192,6 +192,12 @@ def test_ret_goes_before_the_setting(full: bool, ret: str, kind: str) -> None:
         assert email.message_from_string(str(returned.get_content())).keys() == KEPT
 
 
+def test_what_asked_for_tls_all_the_way_comes_back_so_and_without_its_text() -> None:
+    envelope, message = made(ret="FULL", require_tls=True, full=True)
+    assert envelope.require_tls  # RFC 8689 section 5
+    assert parts(message)[2].get_content_type() == "text/rfc822-headers"
+
+
 @pytest.mark.parametrize("full", [False, True])
 def test_blind_recipients_are_never_quoted(full: bool) -> None:
     _, raw = report(queued(), CONTENT, [told()], FAILED, AUTHOR, now=AT, full=full)

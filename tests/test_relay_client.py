@@ -162,7 +162,7 @@ def test_dsn_parameters_pass_as_they_were_written_and_only_where_known() -> None
         (("SIZE 40",), {}, CONTENT, "552 5.3.4"),
         ((), {"eight_bit": True}, CONTENT, "554 5.6.3"),
         ((), {"utf8": True}, CONTENT, "553 5.6.7"),
-        (("REQUIRETLS",), {"require_tls": True}, CONTENT, "550 5.7.30"),
+        (("REQUIRETLS",), {"require_tls": True}, CONTENT, "550 5.7.10"),
         ((), {}, CONTENT + b"bare\nlf\r\n", "554 5.6.0"),
         ((), {}, CONTENT + b"bare\rcr\r\n", "554 5.6.0"),
         ((), {}, CONTENT + b"nul\0\r\n", "554 5.6.0"),

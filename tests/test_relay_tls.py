@@ -33,7 +33,7 @@ from dmarcview_relay.client_auth import Credentials, log_in
 from dmarcview_relay.deliver import Courier, NotConnected
 from dmarcview_relay.outcome import Link, RemoteReply
 from dmarcview_relay.routes import hop
-from dmarcview_relay.settings import RelaySettings
+from dmarcview_relay.settings import RelaySettings, Route
 from dmarcview_relay.sts import MtaSts, PolicyError, read_policy
 from dmarcview_relay.wire import Reply
 
@@ -147,17 +147,24 @@ def test_what_was_offered_before_tls_is_forgotten(certificates: Certificates) ->
 
 
 def test_requiretls_needs_a_proven_host_that_knows_it(certificates: Certificates) -> None:
-    async def run(policy: str, offers: str) -> RemoteReply:
-        host = FarHost(tls=certificates.context(NAME), extensions=(offers,))
-        async with far(host):
-            delivery = dataclasses.replace(QUICK, tls=policy, ca=str(certificates.file), port=host.port)
-            [reply] = await deliver(courier(world("127.0.0.1"), delivery), what=mail(require_tls=True))
-            assert any(command.endswith(" REQUIRETLS") for command in host.commands) == reply.taken
-            return reply
+    signed, unsigned = world("127.0.0.1", secure=True), world("127.0.0.1")
+    no_mx = Table({("A", "far.test"): ("127.0.0.1",)})
 
-    assert asyncio.run(run("verify", "REQUIRETLS")).taken
-    assert asyncio.run(run("verify", "DSN")).enhanced == "5.7.30"
-    assert asyncio.run(run("encrypt", "REQUIRETLS")).enhanced == "5.7.30"
+    async def run(dns: Table, policy: str = "verify", offers: str = "REQUIRETLS", *, routed: bool = False) -> str:
+        host = FarHost(tls=certificates.context(NAME, "far.test"), extensions=(offers,))
+        async with far(host):
+            delivery = dataclasses.replace(QUICK, tls=policy, ca=str(certificates.file), port=host.port, dnssec=True)
+            routes = (Route(to=f"smtp://{NAME}:{host.port}"),) if routed else ()
+            [reply] = await deliver(courier(dns, delivery, *routes), what=mail(require_tls=True))
+            assert any(command.endswith(" REQUIRETLS") for command in host.commands) == reply.taken
+            return reply.enhanced
+
+    assert asyncio.run(run(signed)) == "2.0.0"
+    assert asyncio.run(run(no_mx)) == "2.0.0", "the domain's own name is no claim of the DNS"
+    assert asyncio.run(run(unsigned, routed=True)) == "2.0.0", "nor is the name in a route"
+    assert asyncio.run(run(unsigned)) == "5.7.10", "whoever forges the MX record has a certificate, too"
+    assert asyncio.run(run(signed, "encrypt")) == "5.7.10"
+    assert asyncio.run(run(signed, offers="DSN")) == "5.7.30"
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 x\r\n\r\n", b"\x16\x03\x01\x00\x05hello"])

@@ -79,9 +79,7 @@ def report(
     parts = [
         _words(queued, told, action, author.hostname, until),
         _Part(f"message/{'global-' if wide else ''}delivery-status", _encoding(fields), fields),
-        _returned(
-            content, full=action == FAILED and (queued.mail.ret or ("FULL" if full else "")) == "FULL", wide=wide
-        ),
+        _returned(content, full=action == FAILED and _wants_all(queued.mail, full=full), wide=wide),
     ]
     eight_bit = any(part.encoding == "8bit" for part in parts)
     message_id = f"<{secrets.token_hex(12)}@{author.hostname}>"
@@ -96,8 +94,14 @@ def report(
         message_id=message_id,
         eight_bit=eight_bit or wide,
         utf8=wide,
+        require_tls=queued.mail.require_tls,  # RFC 8689 section 5
     )
     return mail, made
+
+
+def _wants_all(mail: Mail, *, full: bool) -> bool:
+    """Whether the whole mail is returned; never one that may travel by TLS only (RFC 8689 section 5)."""
+    return not mail.require_tls and (mail.ret or ("FULL" if full else "")) == "FULL"
 
 
 def _header(mail: Mail, action: str, author: Author, message_id: str, now: float) -> list[str]:

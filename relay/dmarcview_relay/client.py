@@ -36,6 +36,7 @@ class Facts(NamedTuple):
     host: str
     address: str
     lmtp: bool = False
+    certain: bool = False  # no forger chose the host's name: see `Host`
 
 
 class Client:
@@ -134,7 +135,7 @@ class Client:
         """
         if gone := self._gone():
             return [gone] * len(recipients)
-        if fault := unfit(mail, content, self.extensions, self.link):
+        if fault := unfit(mail, content, self.extensions, self.link, certain=self._facts.certain):
             return [fault] * len(recipients)
         results: list[RemoteReply | None] = [None] * len(recipients)
         self._stage = "mail"

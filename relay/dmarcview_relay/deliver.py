@@ -178,7 +178,7 @@ class Courier:
 
     async def _opened(self, hop: Hop, target: _Target, wanted: Demand, credentials: Credentials | None) -> Client:
         wire = await self._connected(hop, target)
-        facts = Facts(target.host.name, target.address, hop.kind == "lmtp")
+        facts = Facts(target.host.name, target.address, hop.kind == "lmtp", target.host.certain)
         client = Client(wire, facts, self._hostname, self.settings.delivery)
         try:
             await self._started(client, wire, hop, target, wanted)

@@ -44,6 +44,7 @@ class Host(NamedTuple):
     addresses: tuple[str, ...]
     secure: bool = False  # MX and address records were validated by DNSSEC
     base: str = ""  # the name behind all CNAMEs, when that was secure (RFC 7672 section 2.2.2)
+    certain: bool = False  # the name is a setting, the domain itself, or of a validated MX record; no forger chose it
 
 
 async def hosts(
@@ -72,7 +73,9 @@ async def hosts(
     if not named:
         raise NoMail(554, "5.4.6", f"This host is the best MX of {domain}, so the mail would come back to us", "policy")
     secure = found.secure
+    certain = not records or (secure and delivery.dnssec)
     answers = await asyncio.gather(*(_host(*entry, secure, resolver, delivery) for entry in named[:MOST_HOSTS]))
+    answers = [each._replace(certain=certain) if isinstance(each, Host) else each for each in answers]
     return _usable(domain, answers, delivery, own)
 
 
@@ -100,7 +103,7 @@ async def smarthost(name: str, port: int, resolver: Resolver, delivery: Delivery
         raise NoMail(
             451, "4.4.6", f"The route's host {name} port {port} is this relay itself; mend [[relay.routes]]", "policy"
         )
-    return host._replace(addresses=addresses)
+    return host._replace(addresses=addresses, certain=True)
 
 
 def ordered(addresses: Sequence[str], family: str) -> tuple[str, ...]:
