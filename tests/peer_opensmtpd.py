@@ -1,18 +1,21 @@
-"""An OpenSMTPD of its own for a test, beside Postfix, which its package excludes: tests/peers.sh unpacks it."""
+"""An OpenSMTPD of its own for a test, beside Postfix, whose package excludes it: peer_opensmtpd.sh unpacks it."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from conftest import need
 from peer_postfix import free_port, wait_for
+
+LOCK = Path(tempfile.gettempdir()) / "dmarcview-opensmtpd.lock"
 
 
 @contextlib.contextmanager
@@ -20,34 +23,47 @@ def opensmtpd(onward: int, certificate: Path | None = None, key: Path | None = N
     """Start one that relays all it takes to a port of loopback; give its own port. With a certificate it offers
     STARTTLS as mx.far.test.
     """
-    need("smtpctl", "opensmtpd, unpacked beside Postfix by tests/peers.sh")
+    port = free_port()
+    listen = f"listen on 127.0.0.1 port {port} hostname mx.far.test"
+    rules = [f'action "onward" relay host smtp://127.0.0.1:{onward}', 'match from any for any action "onward"']
+    with tempfile.TemporaryDirectory(prefix="dmarcview-pki-") as folder:
+        pki = []
+        if certificate and key:
+            for name, source in (("cert", certificate), ("key", key)):
+                copy = Path(folder) / f"{name}.pem"
+                shutil.copy(source, copy)
+                copy.chmod(0o600)
+                pki.append(f'pki mx.far.test {name} "{copy}"')
+            listen += " tls pki mx.far.test"
+        with smtpd("\n".join([*pki, listen, *rules]), [port]):
+            yield port
+
+
+@contextlib.contextmanager
+def smtpd(settings: str, ports: Sequence[int]) -> Iterator[Path]:
+    """Start one with this smtpd.conf, and wait for the ports it listens on; give its log. One runs at a time, because
+    all share one queue and one socket of control.
+    """
+    need("smtpctl", "opensmtpd, unpacked beside Postfix by tests/peer_opensmtpd.sh")
     if os.geteuid():
         pytest.skip("an OpenSMTPD of its own needs root")
     folder = Path(tempfile.mkdtemp(prefix="dmarcview-opensmtpd-"))
-    port = free_port()
-    lines = [f"listen on 127.0.0.1 port {port} hostname mx.far.test"]
-    if certificate and key:
-        for name, source in (("cert.pem", certificate), ("key.pem", key)):
-            shutil.copy(source, folder / name)
-            (folder / name).chmod(0o600)
-        lines.insert(0, f'pki mx.far.test cert "{folder}/cert.pem"')
-        lines.insert(1, f'pki mx.far.test key "{folder}/key.pem"')
-        lines[-1] += " tls pki mx.far.test"
-    lines += [f'action "onward" relay host smtp://127.0.0.1:{onward}', 'match from any for any action "onward"']
-    settings = folder / "smtpd.conf"
-    settings.write_text("\n".join(lines) + "\n")
-    settings.chmod(0o600)
-    with (folder / "log").open("wb") as log:
+    conf, log = folder / "smtpd.conf", folder / "log"
+    conf.write_text(settings + "\n")
+    conf.chmod(0o600)
+    with LOCK.open("wb") as lock, log.open("wb") as out:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         process = subprocess.Popen(
-            ["/usr/sbin/smtpd", "-d", "-f", str(settings)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            ["/usr/sbin/smtpd", "-d", "-f", str(conf)], stdin=subprocess.DEVNULL, stdout=out, stderr=out
         )
-    try:
         try:
-            wait_for(port)
-        except AssertionError:
-            pytest.fail((folder / "log").read_text())
-        yield port
-    finally:
-        process.terminate()
-        process.wait(30)
-        shutil.rmtree(folder, ignore_errors=True)
+            try:
+                for port in ports:
+                    wait_for(port)
+            except AssertionError:
+                pytest.fail(log.read_text())
+            yield log
+        finally:
+            process.terminate()
+            process.wait(30)
+            shutil.rmtree(folder, ignore_errors=True)
