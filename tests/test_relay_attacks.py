@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
+from relay_taking import DOMAIN, Taking, taking
+from smtp_talk import QUICK, RUA
 
+from dmarcview_relay import drop
+from dmarcview_relay.drop import AGAIN_SECONDS, Drop, leave
+from dmarcview_relay.envelope import Recipient
 from dmarcview_relay.message import Refused, Trace, prepare
 from dmarcview_relay.saslprep import LONGEST, PrepError, saslprep
+from dmarcview_smtp.address import Address, read_address
+
+MAIL = f"From: a@{DOMAIN}\n\nhello\n".encode()
 
 
 def test_a_header_line_without_a_colon_costs_no_more_than_its_length() -> None:
@@ -21,3 +31,100 @@ def test_a_header_line_without_a_colon_costs_no_more_than_its_length() -> None:
 def test_a_name_that_grows_when_it_is_prepared_is_too_long() -> None:
     with pytest.raises(PrepError, match="too long"):
         saslprep("\ufdfa" * LONGEST)  # eighteen letters each
+
+
+# the drop folder: whoever of this machine may write into it
+
+
+class Box:
+    """A relay with a drop folder, and a clock that stands still."""
+
+    def __init__(self, relay: Taking, path: Path) -> None:
+        self.relay, self.folder, self.now = relay, path / "drop", 1_800_000_000.0
+        self.drop = self.opened()
+
+    def opened(self) -> Drop:
+        return Drop(self.folder, self.relay.policy, QUICK, "mx", expire_seconds=1e9, clock=lambda: self.now)
+
+    def leave(self, content: bytes = MAIL, at: float = 0.0) -> str:
+        to = (Recipient(read_address(RUA)),)
+        return leave(self.folder, Address("a", DOMAIN), to, content, clock=lambda: self.now + at)
+
+    def take(self) -> int:
+        return self.relay.run(self.drop.take())
+
+    def bad(self) -> list[str]:
+        return sorted(path.name for path in self.drop.bad.iterdir())
+
+
+def test_a_file_that_cannot_be_taken_or_moved_stops_no_other(tmp_path: Path, monkeypatch: Any) -> None:
+    with taking(tmp_path) as relay:
+        box = Box(relay, tmp_path)
+        (box.folder / "0.mail").mkdir()
+        (box.folder / "1.mail").write_bytes(b"no envelope")
+        box.leave()
+        monkeypatch.setattr(box.drop, "bad", Path("/dev/null/bad"))
+        assert box.take() == 1
+        assert box.take() == 0
+
+
+def test_a_fault_of_the_rules_is_met_by_the_next_mail_anew(tmp_path: Path, monkeypatch: Any) -> None:
+    with taking(tmp_path) as relay:
+        box = Box(relay, tmp_path)
+        box.leave()
+        box.leave(at=1)
+        judge, calls = relay.policy.on_rcpt, []
+
+        def once(*given: Any) -> Any:
+            calls.append(given)
+            if len(calls) == 1:
+                raise RuntimeError("the disk burns")
+            return judge(*given)
+
+        monkeypatch.setattr(relay.policy, "on_rcpt", once)
+        assert box.take() == 1
+        box.now += AGAIN_SECONDS
+        assert box.take() == 1
+
+
+def test_a_mail_whose_file_cannot_be_removed_leaves_once(tmp_path: Path, monkeypatch: Any) -> None:
+    with taking(tmp_path) as relay:
+        box = Box(relay, tmp_path)
+        name = box.leave()
+
+        def denied(path: Path, **_: bool) -> None:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr(Path, "unlink", denied)
+        for _ in range(3):
+            box.take()
+            box.now += AGAIN_SECONDS
+        assert relay.count() == 1
+        monkeypatch.undo()
+        box.take()
+        assert not (box.folder / name).exists()
+        assert relay.count() == 1
+
+
+@pytest.mark.parametrize("name", ["a" * 250, "a\nERROR forged", "\udce4\udcff"])
+def test_a_file_of_any_name_is_set_aside_with_its_reason(name: str, tmp_path: Path) -> None:
+    with taking(tmp_path) as relay:
+        box = Box(relay, tmp_path)
+        for content in (b"one", b"two"):
+            (box.folder / f"{name}.mail").write_bytes(content)
+            assert box.take() == 0
+        assert len(box.bad()) == 4, "the second one has not taken the place of the first"
+        assert all(each.isascii() and each.isprintable() for each in box.bad())
+
+
+def test_refused_mails_are_kept_as_long_as_there_is_room(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(drop, "BAD_MAILS", 3)
+    with taking(tmp_path) as relay:
+        box = Box(relay, tmp_path)
+        for at in range(5):
+            (box.folder / f"{at}.mail").write_bytes(b"x" * 100)
+            box.take()
+        assert box.bad() == [f"{at}.mail{end}" for at in (2, 3, 4) for end in ("", ".reason")]
+        monkeypatch.setattr(drop, "BAD_BYTES", 250)
+        box.opened()
+        assert box.bad() == [f"{at}.mail{end}" for at in (3, 4) for end in ("", ".reason")]

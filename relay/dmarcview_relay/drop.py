@@ -2,8 +2,9 @@
 
 One file is one mail: a line of JSON, the envelope, then the bytes. It appears whole, by rename. The relay takes the
 files in the order of their names through the same rules as mails from the net: what is refused for good goes to `bad`
-beside a file with the reason, what is refused for now stays. A relay that dies between queue and folder takes a mail
-twice; it never loses one. Whoever may write into the folder may send like a client on this machine.
+beside a file with the reason (the newest of them are kept), what is refused for now stays. A relay that dies between
+queue and folder takes a mail twice; it never loses one. Whoever may write into the folder may send like a client on
+this machine.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ WORD_CHARS = 600  # ORCPT with its type, and more than an ENVID (RFC 3461 sectio
 LOOK_SECONDS = 0.5
 AGAIN_SECONDS = 60.0  # after a refusal for now
 STALE_SECONDS = 3_600.0  # age at which an unfinished file is nobody's any more
+BAD_MAILS, BAD_BYTES = 1_000, 500_000_000  # of refused mails so much is kept
 
 
 class DropError(Exception):
@@ -117,11 +119,13 @@ class Drop:
         self._expire = expire_seconds
         self._clock = clock
         self._later: dict[str, float] = {}  # when to try a file again
+        self._taken: set[str] = set()  # queued, but their files cannot be removed
         if not folder.is_dir():
             folder.mkdir(parents=True)
             folder.chmod(FOLDER_MODE)
         self.bad.mkdir(mode=0o700, exist_ok=True)
         self._sweep()
+        self._forget_oldest()
 
     async def run(self) -> None:
         """Take what comes, until cancelled."""
@@ -135,16 +139,27 @@ class Drop:
     async def take(self) -> int:
         """Take what is there now; how many mails were accepted. Raises OSError."""
         now = self._clock()
-        names = sorted(path.name for path in self.folder.iterdir() if path.suffix == MAIL and path.name[0] != ".")
+        with os.scandir(self.folder) as entries:
+            found = [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)]
+        names = sorted(name for name in found if name.endswith(MAIL) and name[0] != ".")
         self._later = {name: self._later[name] for name in names if name in self._later}
+        self._taken.intersection_update(names)
         accepted = 0
         for name in names:
-            if self._later.get(name, 0.0) <= now:
+            if self._later.get(name, 0.0) > now:
+                continue
+            try:
                 accepted += await self._take_one(name, now)
+            except Exception:  # whatever it is, the files behind this one are not to wait for it
+                log.exception("%s in %s cannot be taken now", name, self.folder)
+                self._later[name] = now + AGAIN_SECONDS
         return accepted
 
     async def _take_one(self, name: str, now: float) -> bool:
         path = self.folder / name
+        if name in self._taken:
+            path.unlink(missing_ok=True)
+            return False
         try:
             dropped, age = await asyncio.to_thread(self._read, path, now)
         except FileNotFoundError:
@@ -154,9 +169,9 @@ class Drop:
             return False
         reply = await self._submit(dropped)
         if not reply.refused:
-            path.unlink(missing_ok=True)
-            self._later.pop(name, None)
+            self._taken.add(name)  # it may be that its file cannot be removed: it leaves once all the same
             log.info("%s: %s", name, reply.text)
+            path.unlink(missing_ok=True)
             return True
         if reply.code >= 500 or age > self._expire:
             self._set_aside(name, f"{reply.code} {reply.enhanced} {reply.text}")
@@ -207,9 +222,26 @@ class Drop:
     def _set_aside(self, name: str, reason: str) -> None:
         self._later.pop(name, None)
         log.error("the mail %s in %s is refused: %s", name, self.folder, reason)
+        aside = re.sub(r"[^0-9A-Za-z.-]", "_", name.removesuffix(MAIL))[:100]  # whoever left it chose its name
+        if (self.bad / f"{aside}{MAIL}").exists():
+            aside += f"-{secrets.token_hex(4)}"
         with suppress(FileNotFoundError):
-            (self.folder / name).rename(self.bad / name)
-            (self.bad / f"{name}{REASON}").write_text(f"{reason}\n", "utf-8")
+            (self.folder / name).rename(self.bad / f"{aside}{MAIL}")
+            (self.bad / f"{aside}{MAIL}{REASON}").write_text(f"{reason}\n", "utf-8")
+        self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        """Keep as many refused mails as there is room for, the newest."""
+        with os.scandir(self.bad) as entries:
+            found = [(entry.stat(follow_symlinks=False), entry.name) for entry in entries if entry.name.endswith(MAIL)]
+        found.sort(key=lambda each: each[0].st_ctime_ns, reverse=True)  # the time of the rename
+        size = 0
+        for at, (state, name) in enumerate(found):
+            size += state.st_size
+            if at >= BAD_MAILS or size > BAD_BYTES:
+                log.warning("the refused mail %s in %s makes room for newer ones", name, self.bad)
+                for each in (name, f"{name}{REASON}"):
+                    (self.bad / each).unlink(missing_ok=True)
 
     def _sweep(self) -> None:
         """Remove what commands that died have left unfinished."""
