@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import os
 import sys
 import textwrap
 from typing import TYPE_CHECKING
 
 from dmarcview.commands import settings
-from dmarcview.commands.key import ring_of
 from dmarcview.exits import REFUSED, TAKEN, Misuse
 from dmarcview.terminal import is_tty, print_json, safe, width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dmarcview.config import Config
-    from dmarcview.dns.sending import Check, Sender
+    from dmarcview.dns.sending import Check
     from dmarcview_reports.trust_dns import Resolver
 
 _COLOURS = {"ok": "\x1b[32m", "note": "\x1b[36m", "warn": "\x1b[33m", "fail": "\x1b[31m"}
@@ -29,6 +26,7 @@ _READABLE = 110  # columns after which lines are hard to follow
 def run(args: argparse.Namespace, ask: Resolver | None = None) -> int:
     """Print what to publish, or every finding with what to publish; check gives 1 when something is wrong."""
     from dmarcview.dns import resolver
+    from dmarcview.dns.sender import own_addresses, sender_of
     from dmarcview.dns.sending import FAIL, check, wanted
     from dmarcview_relay.keyfile import KeyFault
     from dmarcview_reports.trust_dns import DnsFailure
@@ -40,10 +38,12 @@ def run(args: argparse.Namespace, ask: Resolver | None = None) -> int:
             return _show(args, list(wanted(sender)))
         ask = ask or resolver(config)
         if not sender.sources:
-            sender = sender._replace(sources=_own_addresses(sender.hostname, ask))
+            sender = sender._replace(sources=own_addresses(sender.hostname, ask))
         checks = list(check(sender, ask))
     except KeyFault as fault:
         raise Misuse(str(fault)) from None
+    except ValueError as error:
+        raise Misuse(f"--source: {error}") from None
     except DnsFailure as failure:
         raise OSError(str(failure)) from None
     if args.json:
@@ -51,45 +51,6 @@ def run(args: argparse.Namespace, ask: Resolver | None = None) -> int:
     else:
         _print(checks)
     return REFUSED if any(one.state == FAIL for one in checks) else TAKEN
-
-
-def sender_of(config: Config, domain: str, sources: Sequence[str]) -> Sender:
-    """Who sends for the domain, by the settings and the keys. Raises KeyFault, Misuse."""
-    from dmarcview.dns.sending import Sender
-    from dmarcview_relay.keys import checked_domain
-
-    name = checked_domain(domain)
-    ring = ring_of(config)
-    ring.refresh()
-    signing = ring.signing(name)
-    homes = {name, *(key.domain for key in signing)}
-    delivery = config.relay.delivery
-    given = sources or [ip for ip in (delivery.source_ipv4, delivery.source_ipv6) if ip]
-    try:
-        ips = tuple(str(ipaddress.ip_address(ip)) for ip in given)
-    except ValueError as error:
-        raise Misuse(f"--source: {error}") from None
-    hostname = config.relay.hostname or config.receive.hostname
-    return Sender(
-        domain=name,
-        hostname=hostname.rstrip(".").lower(),
-        sources=ips,
-        keys=tuple(key for key in ring.all() if key.domain in homes),
-        signing=signing,
-        rua=config.receive.rua,
-        tlsrpt=config.receive.tlsrpt,
-    )
-
-
-def _own_addresses(hostname: str, ask: Resolver) -> tuple[str, ...]:
-    """The addresses of this host's name: where mail most likely leaves from."""
-    from dmarcview.dns import addresses
-    from dmarcview_reports.trust_dns import DnsFailure
-
-    try:
-        return tuple(addresses(hostname, ask)) if hostname else ()
-    except DnsFailure:
-        return ()
 
 
 def _show(args: argparse.Namespace, checks: Sequence[Check]) -> int:
