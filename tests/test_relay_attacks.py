@@ -11,11 +11,16 @@ from relay_taking import DOMAIN, Taking, taking
 from smtp_talk import QUICK, RUA
 
 from dmarcview_relay import drop
+from dmarcview_relay.allow import AllowList
+from dmarcview_relay.author import AuthorError, read_mailboxes
 from dmarcview_relay.drop import AGAIN_SECONDS, Drop, leave
 from dmarcview_relay.envelope import Recipient
 from dmarcview_relay.message import Refused, Trace, prepare
+from dmarcview_relay.queue import Queue
+from dmarcview_relay.queue_admin import QueueAdmin
 from dmarcview_relay.saslprep import LONGEST, PrepError, saslprep
-from dmarcview_smtp.address import Address, read_address
+from dmarcview_relay.suppress import FOR_EVER
+from dmarcview_smtp.address import Address, AddressError, read_address
 
 MAIL = f"From: a@{DOMAIN}\n\nhello\n".encode()
 
@@ -31,6 +36,36 @@ def test_a_header_line_without_a_colon_costs_no_more_than_its_length() -> None:
 def test_a_name_that_grows_when_it_is_prepared_is_too_long() -> None:
     with pytest.raises(PrepError, match="too long"):
         saslprep("\ufdfa" * LONGEST)  # eighteen letters each
+
+
+# addresses that look alike
+
+
+@pytest.mark.parametrize("domain", ["ban\u212a.test", "a\u3002test", "x.a\u3002test"])
+def test_no_letter_or_dot_of_a_domain_is_another_one_to_somebody_else(domain: str) -> None:
+    with pytest.raises(AddressError):
+        read_address(f"a@{domain}")
+    with pytest.raises(AuthorError):
+        read_mailboxes(f"a@{domain}")
+
+
+def test_an_address_that_looks_alike_does_not_have_another_one_suppressed(tmp_path: Path) -> None:
+    queue = Queue(tmp_path, reserve=0)
+    admin = QueueAdmin(tmp_path)
+    admin.suppress(Address("\u212aim", "far.test"), "no such mailbox", 0.0, FOR_EVER)
+    assert queue.suppressed(Address("\u212aim", "far.test"))
+    assert not queue.suppressed(Address("kim", "far.test"))
+    admin.close()
+    queue.close()
+
+
+@pytest.mark.parametrize("end", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_a_comment_in_a_list_ends_with_its_line_only(end: str, tmp_path: Path) -> None:
+    path = tmp_path / "senders"
+    path.write_text(f"@client.test\n# of {end}*\n", "utf-8")
+    allowed = AllowList((str(path),))
+    assert allowed.allows(Address("a", "client.test"))
+    assert not allowed.allows(Address("a", "evil.test"))
 
 
 # the drop folder: whoever of this machine may write into it

@@ -118,7 +118,7 @@ def _read_file(path: Path) -> tuple[_Print, _Names]:
         text = data.decode()
     except UnicodeDecodeError:
         raise AllowError("the file is not UTF-8") from None
-    lines = ((at, _COMMENT.sub("", line).strip()) for at, line in enumerate(text.splitlines(), 1))
+    lines = ((at, _COMMENT.sub("", line).strip()) for at, line in enumerate(text.split("\n"), 1))
     return before, _read_patterns((f"line {at}: ", pattern) for at, pattern in lines if pattern)
 
 
@@ -141,9 +141,7 @@ def _read_patterns(patterns: Iterable[tuple[str, str]]) -> _Names:
 
 
 def _key(address: Address) -> tuple[str, str]:
-    """Only ASCII letters lose their case: no letter of another script becomes one of them."""
-    local = address.local.lower() if address.local.isascii() else address.local
-    return local, address.ascii_domain
+    return address.folded_local, address.ascii_domain
 
 
 def _fingerprint(state: os.stat_result) -> _Print:

@@ -11,8 +11,8 @@ DAY_SECONDS = 86_400
 
 
 def key(address: Address) -> str:
-    """The mailbox in one spelling: lower case, domain in A-labels."""
-    return f"{address.local.lower()}@{address.ascii_domain}"
+    """The mailbox in one spelling: ASCII in lower case, domain in A-labels."""
+    return f"{address.folded_local}@{address.ascii_domain}"
 
 
 class DayCap:

@@ -195,7 +195,7 @@ class QueueAdmin:
             return rows
         wanted = which.lower().removeprefix("@")
         if "@" in wanted:
-            return [each for each in rows if key(Address(each[2], each[3])) == _key(wanted)]
+            return [each for each in rows if key(Address(each[2], each[3])) == _key(which)]
         domain = Address("", wanted).ascii_domain
         return [each for each in rows if Address("", each[3]).ascii_domain == domain]
 

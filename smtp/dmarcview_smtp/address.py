@@ -58,6 +58,11 @@ class Address(NamedTuple):
         return self.local.isascii() and self.domain.isascii()
 
     @property
+    def folded_local(self) -> str:
+        """The local part for comparison, in lower case when it is ASCII: no letter of another script becomes one."""
+        return self.local.lower() if self.local.isascii() else self.local
+
+    @property
     def ascii_domain(self) -> str:
         """The domain in lower case and A-labels (RFC 5890), for comparison. Letters are not mapped to others."""
         domain = self.domain.lower()
@@ -142,9 +147,16 @@ def _checked(address: Address, written_local: str) -> Address:
         _check_literal(domain[1:-1])
     elif any(len(label) > LABEL_OCTETS for label in address.ascii_domain.split(".")):
         raise AddressError("a label of the domain is too long")
-    elif not unicodedata.is_normalized("NFKC", domain.lower()):  # RFC 5891 section 4.2: no look-alike is mapped
+    elif not domain.isascii() and _changes(domain):
         raise AddressError("the domain holds characters that no domain has")
     return address
+
+
+def _changes(domain: str) -> bool:
+    """Whether some software reads letters or dots in it that do not stand there (RFC 5891 section 4.2): a Kelvin sign
+    is a small `k` to whoever folds case, an ideographic full stop a dot."""
+    written = unicodedata.is_normalized("NFKC", domain) and unicodedata.is_normalized("NFKC", domain.lower())
+    return not written or "\u3002" in domain
 
 
 def _check_literal(text: str) -> None:
