@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmarcview.commands import dns, key
+from dmarcview.commands import dns
+from dmarcview.commands.key import ring_of
 from dmarcview.dns import spf
 from dmarcview.dns.sending import Check, Sender, check, wanted
 from dmarcview_relay.dkimdns import record
@@ -286,7 +287,7 @@ def command(folder: Path, action: str, answers: Answers, *, as_json: bool = Fals
 
 
 def test_the_command_gives_one_when_something_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    ring = key.ring_of(dns.settings(argparse.Namespace(config=None, data=str(tmp_path / "data"))))
+    ring = ring_of(dns.settings(argparse.Namespace(config=None, data=str(tmp_path / "data"))))
     key = ring.new("example.org", "s1")
     shown: Answers = {("TXT", key.name): [record(key).encode()]}
     assert command(tmp_path, "check", shown) == 0
