@@ -16,6 +16,8 @@ from conftest import need
 from peer_postfix import free_port, wait_for
 
 LOCK = Path(tempfile.gettempdir()) / "dmarcview-opensmtpd.lock"
+# A shell in namespaces of its own: $0 becomes the machine's name, and the file $1 what Debian keeps as its mail name.
+NAMED = 'hostname "$0" && { [ ! -e /etc/mailname ] || mount --bind "$1" /etc/mailname; } && shift && exec "$@"'
 
 
 @contextlib.contextmanager
@@ -40,9 +42,9 @@ def opensmtpd(onward: int, certificate: Path | None = None, key: Path | None = N
 
 
 @contextlib.contextmanager
-def smtpd(settings: str, ports: Sequence[int]) -> Iterator[Path]:
+def smtpd(settings: str, ports: Sequence[int], name: str = "") -> Iterator[Path]:
     """Start one with this smtpd.conf, and wait for the ports it listens on; give its log. One runs at a time, because
-    all share one queue and one socket of control.
+    all share one queue and one socket of control. With a name it takes that for the machine's.
     """
     need("smtpctl", "opensmtpd, unpacked beside Postfix by tests/peer_opensmtpd.sh")
     if os.geteuid():
@@ -51,11 +53,13 @@ def smtpd(settings: str, ports: Sequence[int]) -> Iterator[Path]:
     conf, log = folder / "smtpd.conf", folder / "log"
     conf.write_text(settings + "\n")
     conf.chmod(0o600)
+    command = ["/usr/sbin/smtpd", "-d", "-f", str(conf)]
+    if name:
+        (folder / "mailname").write_text(name + "\n")
+        command = ["unshare", "--uts", "--mount", "sh", "-c", NAMED, name, str(folder / "mailname"), *command]
     with LOCK.open("wb") as lock, log.open("wb") as out:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        process = subprocess.Popen(
-            ["/usr/sbin/smtpd", "-d", "-f", str(conf)], stdin=subprocess.DEVNULL, stdout=out, stderr=out
-        )
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         try:
             try:
                 for port in ports:
