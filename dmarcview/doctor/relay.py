@@ -141,7 +141,7 @@ def _drop(folder: Path, now: float) -> Iterator[Finding]:
     name = "drop folder"
     try:
         mode = stat.S_IMODE(folder.stat().st_mode)
-        left = [path.stat().st_mtime for path in folder.glob(f"*{MAIL}")]
+        left = [path.stat().st_mtime for path in folder.glob(f"[!.]*{MAIL}")]
     except FileNotFoundError:
         return
     except OSError as error:
