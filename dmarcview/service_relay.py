@@ -79,13 +79,15 @@ class _Running:
         """Until the end: tell how it fares, and follow the settings."""
         loop = asyncio.get_running_loop()
         told: dict[str, Any] | None = None
-        told_at = 0.0
+        told_at = -COUNTERS_SECONDS
         while not self._ending:
-            listening = [{"host": host, "port": port} for host, port in made.listening]
-            facts = {"listening": listening, "counters": dict(made.counters)}
-            if told is None or (facts != told and loop.time() - told_at >= COUNTERS_SECONDS):
-                told, told_at = facts, loop.time()
-                write_status(self.status, facts)
+            if told is None or loop.time() - told_at >= COUNTERS_SECONDS:
+                told_at = loop.time()
+                listening = [{"host": host, "port": port} for host, port in made.listening]
+                facts = {"listening": listening, "counters": dict(made.counters), "queue": await self._queue()}
+                if facts != told:
+                    told = facts
+                    write_status(self.status, facts)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), WATCH_SECONDS)
             self._wake.clear()
@@ -94,6 +96,16 @@ class _Running:
                 self._hangup, self._stamp = False, stamp
                 await self._reload(made)
                 told = None
+
+    async def _queue(self) -> dict[str, float] | None:
+        """How much waits, is held or dead, and since when, for alerts; None when it cannot be read now."""
+        from dmarcview_relay.queue_schema import QueueError
+        from dmarcview_relay.queue_state import state
+
+        try:
+            return (await asyncio.to_thread(state, folder(self.config)))._asdict()
+        except QueueError:
+            return None
 
     async def _reload(self, made: Relay) -> None:
         from dmarcview_relay.relay import RelayError

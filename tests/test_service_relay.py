@@ -90,10 +90,16 @@ def relay(tmp_path: Path) -> Iterator[Running]:
 
 
 def test_a_mail_is_taken_and_waits_and_the_process_ends_cleanly(relay: Running) -> None:
+    assert relay.up["queue"]["mails"] == relay.up["queue"]["oldest"] == 0
     place = relay.up["listening"][0]
     with smtplib.SMTP(place["host"], place["port"], timeout=20) as client:
         client.sendmail("a@example.org", ["b@far.example"], MAIL)
     until(lambda: relay.status()["counters"].get("accepted") == 1, "the status counts the mail")
+    assert {name: relay.status()["queue"][name] for name in ("mails", "waiting", "held")} == {
+        "mails": 1,
+        "waiting": 0,
+        "held": 1,
+    }
     done = subprocess.run(
         [sys.executable, "-m", "dmarcview", "queue", "list", "--json", "--config", str(relay.conf)],
         capture_output=True,
