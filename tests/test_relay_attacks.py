@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from relay_taking import DOMAIN, Taking, taking
+from relay_mails import AT, UNKNOWN, mail, settled
+from relay_taking import DOMAIN, Taking, keys, private_key, taking
 from smtp_talk import QUICK, RUA
 
 from dmarcview_relay import drop
@@ -15,9 +19,12 @@ from dmarcview_relay.allow import AllowList
 from dmarcview_relay.author import AuthorError, read_mailboxes
 from dmarcview_relay.drop import AGAIN_SECONDS, Drop, leave
 from dmarcview_relay.envelope import Recipient
+from dmarcview_relay.keyfile import KeyFault
+from dmarcview_relay.keys import KeyRing
 from dmarcview_relay.message import Refused, Trace, prepare
 from dmarcview_relay.queue import Queue
 from dmarcview_relay.queue_admin import QueueAdmin
+from dmarcview_relay.queue_schema import connect
 from dmarcview_relay.saslprep import LONGEST, PrepError, saslprep
 from dmarcview_relay.suppress import FOR_EVER
 from dmarcview_smtp.address import Address, AddressError, read_address
@@ -66,6 +73,35 @@ def test_a_comment_in_a_list_ends_with_its_line_only(end: str, tmp_path: Path) -
     allowed = AllowList((str(path),))
     assert allowed.allows(Address("a", "client.test"))
     assert not allowed.allows(Address("a", "evil.test"))
+
+
+# what grows, and what half of is left
+
+
+def test_addresses_that_are_suppressed_no_more_leave_the_queue(tmp_path: Path) -> None:
+    now = [AT]
+    queue = Queue(tmp_path, reserve=0, clock=lambda: now[0], suppress=100.0)
+
+    async def bounced(address: str) -> None:
+        queued = await queue.put(mail(address), b"x\r\n")
+        await queue.settle(queued, [settled(queued, reply=UNKNOWN)])
+
+    asyncio.run(bounced("one@far.test"))
+    now[0] += 200
+    asyncio.run(bounced("two@far.test"))
+    queue.close()
+    with closing(connect(tmp_path)) as link:
+        assert link.execute("select address from suppressed").fetchall() == [("two@far.test",)]
+
+
+def test_a_key_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: Any) -> None:
+    ring = keys(tmp_path, DOMAIN)
+    monkeypatch.setattr(os, "fsync", lambda _: os.close(-1))  # the disk is full
+    with pytest.raises(KeyFault):
+        ring.add(DOMAIN, "s2", private_key())
+    monkeypatch.undo()
+    assert [path.name for path in (tmp_path / "keys" / DOMAIN).iterdir()] == ["s1.pem"]
+    assert len(KeyRing(tmp_path / "keys").signing(DOMAIN)) == 1
 
 
 # the drop folder: whoever of this machine may write into it

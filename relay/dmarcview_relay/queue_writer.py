@@ -15,7 +15,7 @@ from .envelope import Mail, Queued, Ticket
 from .outcome import Attempt
 from .queue_rows import MAIL, RECIPIENT, SENT, Row, mail_row, places, plain, read_queued, recipient_row, sent_row
 from .queue_schema import BODIES, DRAFTS, INLINE_BYTES, PAGE_BYTES, QueueError, connect, numbers
-from .suppress import ADD
+from .suppress import ADD, ENDED
 
 log = logging.getLogger(__name__)
 
@@ -200,6 +200,7 @@ def _settle(link: sqlite3.Connection, settles: list[Settle], number: int) -> lis
     if kept := [row for item in settles for row in item.kept]:
         link.executemany(_STAYS, kept)
     if suppressed := [row for item in settles for row in item.suppressed]:
+        link.execute(ENDED, (max(at for *_, at in suppressed),))
         link.executemany(ADD, suppressed)
     ended = [item.queued for item in settles if item.ends and item.queued]
     link.executemany("delete from recipient where number = ?", [(n,) for item in settles for n in item.ends])

@@ -13,6 +13,7 @@ from .queue_rows import Row, plain
 
 NO_SUCH_MAILBOX = ("5.1.1", "5.1.10")  # RFC 3463 section 3.2; RFC 7505 section 4.2
 ADD = "insert or replace into suppressed (address, reason, until, at) values (?, ?, ?, ?)"
+ENDED = "delete from suppressed where until <= ?"
 FOR_EVER = 253_402_300_799.0  # the end of the year 9999
 
 
