@@ -77,6 +77,13 @@ def test_a_mail_that_was_left_is_taken_with_its_envelope_and_the_file_goes(box: 
     assert b"Received: by mx.example.test id " in content
 
 
+def test_each_mail_counts_that_comes_by_the_same_name(box: Box) -> None:
+    for _ in range(3):
+        (box.folder / box.leave()).rename(box.folder / "same.mail")
+        assert box.take() == 1
+    assert box.left() == []
+
+
 def test_mails_are_taken_in_the_order_in_which_they_were_left(box: Box) -> None:
     for at in range(5):
         box.now[0] += 1

@@ -172,6 +172,7 @@ class Drop:
             self._taken.add(name)  # it may be that its file cannot be removed: it leaves once all the same
             log.info("%s: %s", name, reply.text)
             path.unlink(missing_ok=True)
+            self._taken.discard(name)  # another mail may come by this name
             return True
         if reply.code >= 500 or age > self._expire:
             self._set_aside(name, f"{reply.code} {reply.enhanced} {reply.text}")
