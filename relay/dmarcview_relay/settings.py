@@ -28,7 +28,9 @@ class RelayListener(Listener):
 
     port: int = _f(2526, "TCP port; 0 takes a free one.")
     auth: str = _f("optional", "none, optional or required. A password is never asked for without TLS.")
-    client_ca: str = _f("", "PEM file of a private CA: a client certificate that it signed counts as a login.")
+    client_ca: str = _f(
+        "", "PEM file of a private CA: a client certificate that it signed counts as a login. Without it none is asked for."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +150,22 @@ class RelaySettings:
     hostname: str = _f("", "Name of this host towards others; its own full name when empty.")
     networks: tuple[str, ...] = _f(("127.0.0.0/8", "::1/128"), "Clients that may send without a password.")
     senders: tuple[str, ...] = _f(
-        (), "Envelope senders that may send: `a@example.org`, `@example.org`, or a path of a file with one a line."
+        (),
+        "Envelope senders that may send: `a@example.org`, `@example.org`, or a path of a file with one a line. "
+        "A `@domain` covers no local part with `@`, `%` or `!`, by which mail may go on to others: list those whole.",
     )
     froms: tuple[str, ...] = _f((), "The same for the From field; empty: `senders` decide there too.")
-    recipients: tuple[str, ...] = _f((), "Recipients that mail may go to; `*` is everybody. Empty: nobody.")
+    recipients: tuple[str, ...] = _f(
+        (),
+        "Recipients that mail may go to, written like `senders`; `*` is everybody, also those with `@`, `%` or `!`."
+        " Empty: nobody.",
+    )
     null_sender: bool = _f(False, "Whether `<>` may be the envelope sender. From is checked all the same.")
     certificate: str = _f("", "PEM file with the certificate chain; read again when it changes.")
     key: str = _f("", "PEM file with its private key.")
-    certificates: tuple[ClientCertificate, ...] = _f((), "Client certificates that count as a login.")
+    certificates: tuple[ClientCertificate, ...] = _f(
+        (), "Client certificates that count as a login; only listeners with `client_ca` ask for one."
+    )
     login: Login = field(default_factory=Login, metadata={"help": "Passwords."})
     rates: Rates = field(default_factory=Rates, metadata={"help": "Limits of volume."})
     keys: Keys = field(default_factory=Keys, metadata={"help": "DKIM keys."})
