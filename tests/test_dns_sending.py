@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dns.zone as dns_zone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -301,6 +302,18 @@ def test_the_command_gives_one_when_something_is_wrong(tmp_path: Path, capsys: p
     out = capsys.readouterr().out
     assert f"{key.name}. IN TXT (" in out
     assert "v=spf1 a:mail.example.org ~all" in out
+
+
+def test_what_is_shown_can_go_into_a_zone_file_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ring = ring_of(dns.settings(argparse.Namespace(config=None, data=str(tmp_path / "data"))))
+    key = ring.new("example.org", "s1")
+    assert command(tmp_path, "show", {}) == 0
+    out = capsys.readouterr().out
+    zone = dns_zone.from_text("$TTL 300\n" + out, origin="example.org.", check_origin=False)
+    assert zone.find_rdataset("s1._domainkey", "TXT")[0].to_text().replace('" "', "").strip('"') == record(key)
+    assert {str(name) for name in zone} == {"@", "s1._domainkey", "_dmarc", "_mta-sts", "_smtp._tls"}
+    assert ";   mode: testing" in out
+    assert "; PTR: Give mail.example.org its address" in out
 
 
 def test_nothing_from_the_dns_can_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

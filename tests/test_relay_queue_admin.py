@@ -193,6 +193,14 @@ def test_the_command_does_what_it_says_and_tells_when_nothing_fits(
     assert capsys.readouterr().out.endswith("Nothing is queued.\n")
 
 
+def test_mail_that_waits_for_a_key_names_the_command_that_prints_the_record(
+    queue: Queue, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = put(queue, hold="dkim example.org s1: the DNS shows no key at s1._domainkey.example.org")
+    assert command(tmp_path, "show", found.id) == 0
+    assert "what to publish  dmarcview dns check example.org" in capsys.readouterr().out
+
+
 def test_the_command_keeps_the_list_of_suppressed_addresses(
     queue: Queue, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

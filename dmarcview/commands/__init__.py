@@ -25,5 +25,6 @@ def open_store(config: Config, *, read_only: bool = False) -> Store:
     from dmarcview.upkeep import open_store as open_it
 
     if read_only and not config.data.url and not (data_dir(config) / "ledger.sqlite").exists():
-        raise Misuse(f"there is no store in {data_dir(config)}; name one with --data, or import reports first")
+        what = "name one with --data, import reports, or start `dmarcview serve`"
+        raise Misuse(f"there is no store in {data_dir(config)}; {what}")
     return open_it(config, read_only=read_only)

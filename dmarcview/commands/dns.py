@@ -61,8 +61,11 @@ def _show(args: argparse.Namespace, checks: Sequence[Check]) -> int:
     for one in checks:
         plain = one.kind in ("DKIM", "MX") and one.publish  # their advice is on what the DNS shows now
         print(f"; {one.kind}" + (f": {safe(one.advice)}" if one.advice and not plain else ""))
-        if one.publish:
-            print("\n".join(safe(line) for line in one.publish.splitlines()))
+        records, _, file = one.publish.partition("\n\n")
+        if records:
+            print("\n".join(safe(line) for line in records.splitlines()))
+        for line in file.splitlines():  # the text of a file: a comment, so that all of this can go into a zone
+            print(f";   {safe(line)}")
         print()
     return TAKEN
 

@@ -87,7 +87,7 @@ def _list(admin: QueueAdmin, args: argparse.Namespace, words: Sequence[str]) -> 
     now = time.time()
     lines = [
         (mail.id, _span(now - mail.accepted), number(mail.size), mail.sender or "<>", entry.ticket.recipient.address,
-         entry.state, entry.ticket.tries, _next(entry, now), _why(entry)[:LINE_CHARACTERS])
+         entry.state, entry.ticket.tries, _next(entry, now), _short(_why(entry)))
         for mail in mails for entry in mail.entries
     ]  # fmt: skip
     heads = ("id", "age", "bytes", "from", "to", "state", "tries", "next", "why")
@@ -98,6 +98,8 @@ def _list(admin: QueueAdmin, args: argparse.Namespace, words: Sequence[str]) -> 
 
 
 def _show(admin: QueueAdmin, args: argparse.Namespace, id: str) -> int:
+    from dmarcview_relay.dkimdns import HOLD
+
     mail = admin.show(id)
     if args.raw:
         content = admin.content(id)
@@ -124,6 +126,8 @@ def _show(admin: QueueAdmin, args: argparse.Namespace, id: str) -> int:
         pairs: list[tuple[str, object]] = [("to", entry.ticket.recipient.address), ("state", entry.state)]
         if entry.hold:
             pairs.append(("held because", entry.hold))
+            if entry.hold.startswith(HOLD):
+                pairs.append(("what to publish", f"dmarcview dns check {mail.from_domain}"))
         pairs += [
             ("tries", entry.ticket.tries),
             ("next try", iso(entry.ticket.next_at) if entry.state == "waiting" else "-"),
@@ -147,9 +151,9 @@ def _change(admin: QueueAdmin, args: argparse.Namespace, words: Sequence[str]) -
     if args.json:
         print_json({"action": args.action, "recipients": count})
     else:
-        done = {"retry": "are tried at once", "hold": "are held", "release": "may leave", "delete": "are deleted",
-                "redirect": "go elsewhere now"}[args.action]  # fmt: skip
-        print(f"{count} recipient(s) {done}." if count else "Nothing in the queue fits.")
+        done = {"retry": "to be tried at once", "hold": "held", "release": "released", "delete": "deleted",
+                "redirect": "redirected"}[args.action]  # fmt: skip
+        print(f"{_counted(count, 'recipient')} {done}." if count else "Nothing in the queue fits.")
     return TAKEN if count else REFUSED
 
 
@@ -164,8 +168,8 @@ def _suppressed(admin: QueueAdmin, args: argparse.Namespace, words: Sequence[str
         elif not found:
             print("No address is suppressed.")
         else:
-            lines = [(each.address, (iso(each.at) or "")[:10], (_until(each.until) or "for ever")[:10], each.reason)
-                     for each in found]  # fmt: skip
+            lines = [(each.address, (iso(each.at) or "")[:10], (_until(each.until) or "for ever")[:10],
+                      each.reason.replace("\n", " ")) for each in found]  # fmt: skip
             table(("address", "since", "until", "why"), lines)
         return TAKEN
     addresses = [_address(text) for text in texts]
@@ -181,7 +185,7 @@ def _suppressed(admin: QueueAdmin, args: argparse.Namespace, words: Sequence[str
     if args.json:
         print_json({"action": verb, "addresses": count})
     else:
-        print(f"{count} address(es) {'get no mail now' if verb == 'add' else 'may get mail again'}.")
+        print(f"{_counted(count, 'address', 'es')} {'suppressed' if verb == 'add' else 'suppressed no longer'}.")
     return TAKEN if count == len(addresses) else REFUSED
 
 
@@ -210,6 +214,15 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "reply": {"code": last.code, "enhanced": last.enhanced, "text": last.text, "stage": last.stage,
                   "said_by_host": last.said} if last else None,
     }  # fmt: skip
+
+
+def _counted(count: int, what: str, plural: str = "s") -> str:
+    return f"{number(count)} {what}{'' if count == 1 else plural}"
+
+
+def _short(text: str) -> str:
+    """A reason as far as the list has room for it."""
+    return text if len(text) <= LINE_CHARACTERS else f"{text[: LINE_CHARACTERS - 1]}…"
 
 
 def _why(entry: Entry) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -71,9 +72,11 @@ def _ship(config: Config) -> None:
     """Take what the relay has logged since the ingest last looked, where we may."""
     from dmarcview.shipping import Shipping
     from dmarcview.store import StoreError
-    from dmarcview_relay.queue_schema import QueueError
+    from dmarcview_relay.queue_schema import FILE, QueueError
 
-    open_store(config, read_only=True).close()  # there must be one: a question makes no store
+    queue = data_dir(config) / "relay" / FILE
+    if not queue.exists() or queue.stat().st_uid != os.geteuid():  # a question makes no store, but for a relay of ours
+        open_store(config, read_only=True).close()
     try:
         with open_store(config) as store:
             Shipping(data_dir(config) / "relay", store.ledger).step()

@@ -89,9 +89,6 @@ def _spf(sender: Sender, ask: Resolver) -> Iterator[Check]:
     else:
         yield Check(OK, "SPF", name, told, _sentences(found.notes))
     yield from _otherwise(name, found.record, "" if uncovered else _line(name, mended))
-    if not sender.sources:
-        advice = "Set [relay.delivery] source_ipv4, or give --source, and SPF and PTR of it are checked."
-        yield Check(NOTE, "SPF", name, "the addresses that mail leaves from are not known", advice)
 
 
 def _otherwise(name: str, found: spf.Record, mended: str) -> Iterator[Check]:
@@ -192,6 +189,10 @@ def _policy(name: str, text: str, rua: str) -> Iterator[Check]:
 
 
 def _ptr(sender: Sender, ask: Resolver) -> Iterator[Check]:
+    if not sender.sources:
+        host = sender.hostname or f"mail.{sender.domain}"
+        advice = f"Give {host} its address, or name it by --source: then SPF and PTR are looked at for it, too."
+        yield Check(NOTE, "PTR", host, "the addresses that mail leaves from are not known", advice)
     for ip in sender.sources:
         pointer = ipaddress.ip_address(ip).reverse_pointer
         names = [str(name).rstrip(".").lower() for name in ask.ask("PTR", pointer)]
