@@ -19,7 +19,7 @@ senders = ["@bücher.example", "A.b@Example.org"]
 recipients = ["*"]
 certificate = "chain.pem"
 key = "key.pem"
-listeners = [{ port = 587, host = "0.0.0.0", mode = "starttls", auth = "required" }]
+listeners = [{ port = 587, host = "0.0.0.0", mode = "starttls", auth = "required", client_ca = "ca.pem" }]
 [relay.queue]
 waits = [60, 120]
 [relay.delivery]
@@ -38,6 +38,9 @@ to = "smtps://smart.example.net"
 user = "u"
 password_file = "/etc/password"
 """
+# a listener that asks for client certificates, and one that is pinned
+ASKING = 'certificate = "c.pem"\nkey = "k.pem"\n[[relay.listeners]]\nmode = "tls"\nclient_ca = "ca.pem"\n'
+PINNED = f'[[relay.certificates]]\nfingerprint = "{"ab" * 32}"\nuser = "u"\n'
 
 
 def told(text: str, *, look: bool = False, base: Path | None = None) -> list[str]:
@@ -128,8 +131,16 @@ def test_what_show_prints_of_a_relay_reads_back_to_the_same() -> None:
         ),
         ('[[relay.routes]]\ntls = "dane"', "line 3: relay.routes[0].tls: 'dane' needs `dnssec = true`"),
         ("[[relay.routes]]\n[[relay.routes]]", "line 3: relay.routes[1]: is never reached"),
-        ('[[relay.certificates]]\nuser = "u"', "line 2: relay.certificates[0]: needs `fingerprint`"),
+        (f"{ASKING}[[relay.certificates]]\nuser = 'u'", "line 7: relay.certificates[0]: needs `fingerprint`"),
         ('[[relay.certificates]]\nfingerprint = "ab"\nuser = "u"', "line 3: relay.certificates[0].fingerprint: "),
+        (
+            f"{PINNED}[[relay.listeners]]\nport = 0\n[[relay.listeners]]\nport = 0",
+            "line 2: relay.certificates[0]: is asked for by no listener: set `client_ca`",
+        ),
+        (
+            f'certificates = [{{ fingerprint = "{"ab" * 32}", user = "u" }}]',
+            "line 2: relay.certificates[0]: is asked for by no listener",
+        ),
         ("sendres = []", "line 2: relay.sendres: no such setting; did you mean 'senders'?"),
     ],
 )
@@ -140,8 +151,13 @@ def test_what_cannot_be_is_told_with_its_line(lines: str, fault: str) -> None:
 
 
 def test_two_certificates_with_one_fingerprint_are_a_fault() -> None:
-    one = f'[[relay.certificates]]\nfingerprint = "{"ab" * 32}"\nuser = "u"\n'
-    assert told(one * 2) == ["line 5: relay.certificates[1].fingerprint: stands twice"]
+    found = told(f"[relay]\n{ASKING}{PINNED}{PINNED}")
+    assert found == ["line 11: relay.certificates[1].fingerprint: stands twice"]
+
+
+def test_one_listener_that_asks_for_certificates_is_enough_for_those_that_are_pinned() -> None:
+    found = read(f"[relay]\n{ASKING}[[relay.listeners]]\nport = 0\n{PINNED}").relay
+    assert [one.user for one in found.certificates] == ["u"]
 
 
 def test_tls_policies_that_fit_their_route_are_no_fault() -> None:

@@ -100,6 +100,8 @@ def together(relay: RelaySettings, tell: Tell) -> None:
 
 
 def _certificates(relay: RelaySettings, tell: Tell) -> None:
+    if relay.certificates and not any(listener.client_ca for listener in relay.listeners):
+        tell(("relay", "certificates", 0), "is asked for by no listener: set `client_ca` on one that speaks TLS")
     for n, one in enumerate(relay.certificates):
         for name in ("fingerprint", "user"):
             if not getattr(one, name):

@@ -28,9 +28,7 @@ class RelayListener(Listener):
 
     port: int = _f(2526, "TCP port; 0 takes a free one.")
     auth: str = _f("optional", "none, optional or required. A password is never asked for without TLS.")
-    client_ca: str = _f(
-        "", "PEM file of a private CA: a client certificate that it signed counts as a login. Without it none is asked for."
-    )
+    client_ca: str = _f("", "PEM file of a CA whose client certificates count as logins; empty: none is asked for.")
 
 
 @dataclass(frozen=True, slots=True)
