@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 
@@ -13,11 +15,24 @@ def need(program: str, package: str) -> str:
     """Path of a program of Debian's `package`. Without it the test is skipped here, and fails in CI."""
     path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin:/usr/lib/postfix/sbin")
     if path is None:
-        message = f"needs {program}: apt-get install {package}"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+        lacking(program, package)
     return path
+
+
+def need_perl(module: str, package: str) -> str:
+    """Path of a Perl that has a module of Debian's `package`; without it as `need`."""
+    perl = need("perl", package)
+    if subprocess.run([perl, f"-M{module}", "-e", "1"], capture_output=True, check=False).returncode:
+        lacking(f"Perl's {module}", package)
+    return perl
+
+
+def lacking(name: str, package: str) -> NoReturn:
+    """Skip the test, or fail it in CI, for want of `name`."""
+    message = f"needs {name}: apt-get install {package}"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ import dns.exception
 import dns.message
 import dns.query
 import pytest
-from conftest import need
+from conftest import need, need_perl
 
 ZONE = """$TTL 60
 @ IN SOA ns.example. host.example. 1 3600 600 86400 60
@@ -144,8 +144,7 @@ def opendkim(folder: Path, port: int) -> Judge:
 
 def mail_dkim(folder: Path, port: int) -> Judge:
     """Perl's Mail::DKIM, the library of dkimproxy. It knows no Ed25519."""
-    program = need("perl", "perl")
-    need("dkimproxy-verify", "libmail-dkim-perl")
+    program = need_perl("Mail::DKIM::Verifier", "libmail-dkim-perl")
     (folder / "judge.pl").write_text(PERL)
 
     def judge(mails: Sequence[bytes]) -> list[Verdicts]:

@@ -1,9 +1,14 @@
 #!/bin/sh
-# Installs the programs named as PROGRAM:PACKAGE that are missing, when this is root on Debian; else only says which are.
+# Installs what is missing of PROGRAM:PACKAGE and perl:MODULE:PACKAGE, when this is root on Debian; else only says which.
 missing=
-for pair in "$@"; do
-  program=${pair%%:*}
-  command -v "$program" >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/"$program" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
+there() {
+  case $1 in
+    perl:*) module=${1#perl:} && perl -M"${module%:*}" -e 1 ;;
+    *) command -v "${1%%:*}" || ls /usr/lib/postgresql/*/bin/"${1%%:*}" ;;
+  esac >/dev/null 2>&1
+}
+for entry in "$@"; do
+  there "$entry" || missing="$missing ${entry##*:}"
 done
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

@@ -13,7 +13,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
-from conftest import need
+from conftest import need, need_perl
 from smtp_talk import RUA, Running, authority, running
 
 from dmarcview_smtp.settings import DoorSettings, Listener
@@ -41,6 +41,8 @@ def test_smtplib_with_utf8_and_large_mails(tmp_path: Path) -> None:
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "STARTTLS"])
 def test_swaks(tmp_path: Path, tls: bool) -> None:
     swaks = need("swaks", "swaks")
+    if tls:
+        need_perl("Net::SSLeay", "libnet-ssleay-perl")
     ca = authority(tmp_path)
     with running(tmp_path, listeners=STARTTLS, **ca.settings) as site:
         command = [swaks, "--server", "127.0.0.1", "--port", str(site.port), "--from", "a@c.test", "--to", RUA]

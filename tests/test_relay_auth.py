@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from conftest import need
+from conftest import need, need_perl
 from relay_door import FAST, PASSWORD, Clock, coded, house, limits, plain, secured
 from smtp_talk import Authority, Talk, authority
 
@@ -521,6 +521,7 @@ def test_msmtp_logs_in(tmp_path: Path, ca: Authority, mechanism: str) -> None:
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
 def test_swaks_logs_in(tmp_path: Path, ca: Authority, mechanism: str) -> None:
     swaks = need("swaks", "swaks")
+    need_perl("Net::SSLeay", "libnet-ssleay-perl")
     with house(tmp_path, ca, RelayListener(port=0, mode="starttls")) as here:
         base = [
             swaks, "--server", "127.0.0.1", "--port", str(here.port), "--from", "a@example.org",

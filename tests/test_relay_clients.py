@@ -12,7 +12,7 @@ from pathlib import Path
 
 import dkim
 import pytest
-from conftest import need
+from conftest import need, need_perl
 from dkim_judges import Judge, judge_called, name_server
 from peer_opensmtpd import opensmtpd
 from peer_postfix import Postfix, postfix
@@ -171,6 +171,7 @@ def by_swaks(world: World, mode: str, mail: bytes, recipient: str) -> None:
     command += ["--from", "a@example.org", "--to", recipient, "--data", f"@{file}", "--pipeline"]
     command += {"plain": [], "starttls": ["-tls"], "tls": ["-tlsc"]}[mode]
     if mode != "plain":
+        need_perl("Net::SSLeay", "libnet-ssleay-perl")
         command += ["--tls-verify", "--tls-ca-path", str(world.folder / "ca.pem")]
         command += ["--auth", "LOGIN" if mode == "tls" else "PLAIN", "-au", NAME, "-ap", PASSWORD]
     run(command, b"")
