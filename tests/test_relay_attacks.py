@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from relay_mails import AT, UNKNOWN, mail, settled
 from relay_taking import DOMAIN, Taking, keys, private_key, taking
-from smtp_talk import QUICK, RUA
+from smtp_talk import QUICK, RUA, Talk
 
 from dmarcview_relay import drop
 from dmarcview_relay.allow import AllowList
@@ -26,9 +26,11 @@ from dmarcview_relay.queue import Queue
 from dmarcview_relay.queue_admin import QueueAdmin
 from dmarcview_relay.queue_schema import connect
 from dmarcview_relay.saslprep import LONGEST, PrepError, saslprep
+from dmarcview_relay.settings import RelayListener
 from dmarcview_relay.suppress import FOR_EVER
 from dmarcview_smtp.address import Address, AddressError, read_address
 
+V2 = b"\r\n\r\n\x00\r\nQUIT\n"  # how the binary PROXY header begins
 MAIL = f"From: a@{DOMAIN}\n\nhello\n".encode()
 
 
@@ -73,6 +75,17 @@ def test_a_comment_in_a_list_ends_with_its_line_only(end: str, tmp_path: Path) -
     allowed = AllowList((str(path),))
     assert allowed.allows(Address("a", "client.test"))
     assert not allowed.allows(Address("a", "evil.test"))
+
+
+@pytest.mark.parametrize("header", [b"PROXY UNKNOWN\r\n", V2 + b"\x21\0\0\0", V2 + b"\x20\0\0\0"])
+def test_a_client_whom_the_balancer_does_not_name_is_not_the_balancer(header: bytes, tmp_path: Path) -> None:
+    listener = RelayListener(port=0, proxy_peers=("127.0.0.0/8",))
+    with taking(tmp_path, listeners=(listener,)) as relay:
+        for said, code in ((header, "550 5.7.1 "), (b"PROXY TCP4 127.0.0.9 192.0.2.1 4711 25\r\n", "250 ")):
+            with Talk(relay.port) as talk:
+                talk.send(said)
+                talk.hello()
+                assert talk.ask(f"MAIL FROM:<a@{DOMAIN}>").startswith(code)
 
 
 # what grows, and what half of is left

@@ -178,7 +178,8 @@ class RelayPolicy(Policy):
         user = self._users.find(client.user) if self._users is not None and client.user else None
         if user is not None:
             return self._rights_of_user(user)
-        if is_within(client.address or THIS_MACHINE, self._networks) and not client.user:
+        near = client.is_known and is_within(client.address or THIS_MACHINE, self._networks)
+        if near and not client.user:
             return self._rights
         return LOG_IN if client.may_log_in else NOT_FROM_HERE
 

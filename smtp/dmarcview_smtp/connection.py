@@ -159,7 +159,9 @@ class Connection(SMTP):
         """Learn the real address. A peer that is trusted to say it must say it."""
         self._reset_timeout(self.site.settings.tls_seconds)
         if is_within(self.client.address, self.site.proxy_networks):
-            self.client.address = await read_header(self._inbox, self.client.address)
+            address = await read_header(self._inbox)
+            self.client.is_known = bool(address)
+            self.client.address = address or self.client.address
 
     async def _greet(self) -> None:
         site, client = self.site, self.client

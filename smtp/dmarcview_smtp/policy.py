@@ -19,6 +19,7 @@ class Client(Session):
     def __init__(self, loop: asyncio.AbstractEventLoop, address: str, protocol: str) -> None:
         super().__init__(loop)
         self.address = address  # IP address, the real one behind a PROXY header; "" on a unix socket
+        self.is_known = True  # False behind a balancer that did not say whose connection it is: `address` is its own
         self.protocol = protocol  # smtp or lmtp
         self.helo = ""
         self.extended = False  # by EHLO or LHLO, not HELO

@@ -1,7 +1,7 @@
 """The PROXY header of a load balancer, versions 1 and 2: whose connection this really is.
 
 aiosmtpd parses it. Its reader is bounded here, and what does not name a client (LOCAL, UNKNOWN, unix
-sockets: health checks of the balancer itself) leaves the connection's own address.
+sockets: health checks of the balancer itself) says nothing of who it is.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class _Reader:
         return bytes(line)
 
 
-async def read_header(inbox: Inbox, own: str) -> str:
-    """Read the header at the start of the input; the client's address, or `own`. Raises ProxyError."""
+async def read_header(inbox: Inbox) -> str:
+    """Read the header at the start of the input; the client's address, "" for none. Raises ProxyError."""
     header = await get_proxy(_Reader(inbox))
     if not header.valid:
         raise ProxyError(f"PROXY header: {header.error or 'not recognised'}")
     named = isinstance(header.src_addr, ipaddress.IPv4Address | ipaddress.IPv6Address)
     if not named or header.command == V2_CMD.LOCAL:
-        return own
+        return ""
     return plain_address(str(header.src_addr))
