@@ -251,6 +251,15 @@ def test_a_listener_that_nobody_serves_is_a_fault_when_the_relay_runs_and_a_free
     assert [one.state for one in house.the(name)] == [FAIL]
 
 
+def test_a_dmarc_record_is_told_once(house: House) -> None:
+    def told() -> list[str]:
+        return [one.check for one in house.findings({}) if one.check.endswith("_dmarc.example.org")]
+
+    assert told() == ["DMARC _dmarc.example.org"]
+    house.conf += '[domains]\nwatched = ["example.org"]\n'
+    assert told() == ["_dmarc.example.org"]
+
+
 def test_the_records_of_each_sender_are_looked_up_once(house: House) -> None:
     key = KeyRing(house.relay / "keys").new("example.org", "s1")
     house.conf = house.conf.replace('["@example.org"]', '["@example.org", "a@example.net"]')

@@ -135,10 +135,10 @@ def test_without_a_relay_there_is_nothing_to_save_and_a_place_that_is_taken_stay
 def test_the_commands_take_the_relay_along(queue: Queue, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     queued = put(queue)
     Store.open(tmp_path / "data").close()
-    data, saved, again = (str(tmp_path / name) for name in ("data", "saved", "again"))
+    data, saved, again = (str(tmp_path / name) for name in ("data", "new/saved", "again"))
     assert main(["backup", saved, "--data", data, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["relay"] == "with its queue and keys"
-    assert not list(tmp_path.glob("*.relay"))
+    assert not list(tmp_path.glob("new/*.relay"))
     assert main(["restore", saved, "--data", again, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["held"] == 1
     with closing(QueueAdmin(tmp_path / "again" / "relay")) as admin:

@@ -70,7 +70,8 @@ def records(config: Config, ask: Resolver) -> Iterator[Finding]:
                 sender = sender._replace(sources=own_addresses(sender.hostname, ask))
             for one in check(sender, ask):
                 finding = _finding(one, domain)
-                if one.state != "note" and finding[:3] not in told:  # a PTR is the same for each domain
+                known = one.kind == "DMARC" and domain in config.domains.watched  # told with the reports
+                if one.state != "note" and not known and finding[:3] not in told:  # a PTR is the same for each domain
                     told.add(finding[:3])
                     yield finding
         except KeyFault as fault:

@@ -29,6 +29,7 @@ def save(folder: Path, target: Path) -> bool:
     """
     if not folder.is_dir():
         return False
+    target.parent.mkdir(parents=True, exist_ok=True)
     target.mkdir(mode=0o700)
     _copy(folder, target)  # before the queue: a dropped mail is here, there, or in both
     try:
