@@ -8,9 +8,11 @@ SECONDS ?= 60
 COMPILE := $(UV) compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --extra dev --extra postgres pyproject.toml --output-file requirements.lock
 
-# What the tests meet for real, as "program:Debian package"; what has no program of its own as "perl:module:package".
+# What the tests meet for real, as "program:Debian package"; what has no program as "perl:module:package"
+# or "file:pattern:package".
 TEST_PEERS := chromium:chromium smtp-source:postfix swaks:swaks perl:Net::SSLeay:libnet-ssleay-perl \
-	msmtp:msmtp initdb:postgresql opendkim:opendkim rspamd:rspamd perl:Mail::DKIM::Verifier:libmail-dkim-perl nsd:nsd
+	msmtp:msmtp initdb:postgresql opendkim:opendkim rspamd:rspamd perl:Mail::DKIM::Verifier:libmail-dkim-perl nsd:nsd \
+	file:/usr/lib/*/sasl2/libscram.so:libsasl2-modules openssl:openssl systemd-analyze:systemd
 
 export UV_PYTHON := $(BIN)/python
 # Compiled once: each of the many processes of a run starts a second sooner.

@@ -1,9 +1,11 @@
 #!/bin/sh
-# Installs what is missing of PROGRAM:PACKAGE and perl:MODULE:PACKAGE, when this is root on Debian; else only says which.
+# Installs what is missing of PROGRAM:PACKAGE, perl:MODULE:PACKAGE and file:PATTERN:PACKAGE, when this is root on Debian;
+# else only says which.
 missing=
 there() {
   case $1 in
     perl:*) module=${1#perl:} && perl -M"${module%:*}" -e 1 ;;
+    file:*) pattern=${1#file:} && ls ${pattern%:*} ;;
     *) command -v "${1%%:*}" || ls /usr/lib/postgresql/*/bin/"${1%%:*}" ;;
   esac >/dev/null 2>&1
 }
