@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -10,7 +11,8 @@ from .envelope import Queued, Ticket
 from .outcome import Link, RemoteReply
 from .routes import Hop
 
-FIRST_PAUSE, LONGEST_PAUSE = 60.0, 1_800.0  # seconds without a new connection after one failed, doubled each time
+FIRST_PAUSE, LONGEST_PAUSE = 60.0, 300.0  # seconds without a new connection after one failed, doubled each time
+PROVEN, NEW, FAILED = "proven", "new", "failed"  # what is known of a destination
 
 
 @dataclass(slots=True, eq=False)
@@ -30,17 +32,35 @@ class Destination:
     hop: Hop
     ready: deque[Job] = field(default_factory=deque)
     connections: int = 0
+    live: int = 0  # of these, made and not yet ended
     idle: deque[asyncio.Future[None]] = field(default_factory=deque)  # connections that wait for a mail
     proven: bool = False  # a connection succeeded; until then one at a time tries
     pauses: int = 0  # failed connections in a row
     paused_until: float = 0.0  # seconds since 1970
+    enough_until: float = 0.0  # the same: no more connections than there are, while there are some
     fault: tuple[RemoteReply, Link] | None = None  # of the last failed connection
-    next_slot: float = 0.0  # for pacing: no mail before
+    next_slot: float = 0.0  # for pacing, seconds of the monotonic clock: no mail before
+
+    @property
+    def kind(self) -> str:
+        """What is known of it."""
+        return PROVEN if self.proven else FAILED if self.fault else NEW
 
     def wants(self, now: float) -> bool:
         """Whether another connection would have something to do."""
         limit = self.hop.connections if self.proven else 1
-        return bool(self.ready) and not self.idle and self.connections < limit and now >= self.paused_until
+        if not self.ready or self.idle or self.connections >= limit or self.pace() > 0.0:
+            return False
+        return not _ahead(self.enough_until if self.live else self.paused_until, now)
+
+    def pace(self) -> float:
+        """Seconds until the next mail may leave."""
+        return self.next_slot - time.monotonic() if self.hop.per_minute else 0.0
+
+    def paced(self) -> None:
+        """One more mail leaves, at the next slot."""
+        if self.hop.per_minute:
+            self.next_slot = max(self.next_slot, time.monotonic()) + 60.0 / self.hop.per_minute
 
     def forgettable(self, now: float) -> bool:
         """Whether nothing is left that must be remembered of it."""
@@ -79,6 +99,16 @@ class Destination:
             self.paused_until = now + min(FIRST_PAUSE * 2.0 ** min(self.pauses, 16), LONGEST_PAUSE)
             self.pauses += 1
 
+    def enough(self, now: float) -> None:
+        """It refused one more connection while others stand: these go on, and no more are tried for a while."""
+        self.enough_until = now + FIRST_PAUSE
+
     def answered(self) -> None:
         """A connection was made."""
+        self.live += 1
         self.proven, self.pauses, self.paused_until, self.fault = True, 0, 0.0, None
+
+
+def _ahead(until: float, now: float) -> bool:
+    """Whether a pause lasts. One that seems longer than any is of a clock that was set back since."""
+    return now < until <= now + LONGEST_PAUSE

@@ -29,7 +29,7 @@ from . import bodies
 from .daycap import DayCap
 from .envelope import Mail, Queued, Ticket
 from .outcome import DEFERRED, Attempt
-from .queue_rows import MAIL, RECIPIENT, read_queued
+from .queue_rows import MAIL, RECIPIENT, read_queued, signatures
 from .queue_schema import BODIES, DRAFTS, INLINE_BYTES, Gone, QueueError, connect, meta
 from .queue_writer import Put, Settle, Writer
 from .sentlog import logged
@@ -226,6 +226,10 @@ class Queue:
         total, held, dead = map(int, recipients)
         return {"mails": mails, "bytes": int(size), "waiting": total - held - dead, "held": held, "dead": dead,
                 "sent": sent}  # fmt: skip
+
+    def signatures(self) -> set[tuple[str, str]]:
+        """d= and s= of every signature of the mails in the queue."""
+        return {pair for (text,) in self._read("select distinct dkim from mail") for pair in signatures(text)}
 
     def close(self) -> None:
         """Write what waits, end the writer. Blocks until then."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,7 +70,7 @@ def sent_row(number: int, attempt: Attempt) -> Row:
 def read_ticket(row: Row) -> Ticket:
     """A row of RECIPIENT."""
     number, _, local, domain, notify, orcpt, _, tries, next_at, warned = row
-    recipient = Recipient(Address(local, domain), tuple(notify.split(",")) if notify else (), orcpt)
+    recipient = Recipient(Address(local, sys.intern(domain)), tuple(notify.split(",")) if notify else (), orcpt)
     return Ticket(number, recipient, tries, next_at, bool(warned))
 
 
@@ -77,9 +79,9 @@ def read_queued(row: Row, recipients: Sequence[Row]) -> Queued:
     tickets = tuple(read_ticket(each) for each in recipients)
     local, domain = row[2], row[3]
     mail = Mail(
-        None if local is None else Address(local, domain), tuple(ticket.recipient for ticket in tickets), row[4],
-        row[5], row[6], row[7], row[8], row[9], row[10], _pairs(row[11]), bool(row[12]), bool(row[13]), bool(row[14]),
-        row[15], row[16],
+        None if local is None else _sender(local, domain), tuple(ticket.recipient for ticket in tickets), row[4],
+        row[5], sys.intern(row[6]), sys.intern(row[7]), sys.intern(row[8]), sys.intern(row[9]), row[10],
+        signatures(row[11]), bool(row[12]), bool(row[13]), bool(row[14]), sys.intern(row[15]), row[16],
     )  # fmt: skip
     return Queued(row[1], row[0], mail, tickets)
 
@@ -87,9 +89,19 @@ def read_queued(row: Row, recipients: Sequence[Row]) -> Queued:
 def read_attempt(row: Row) -> tuple[int, Attempt]:
     """A row of SENT with its number."""
     link, reply = Link(*row[13:19]), RemoteReply(row[19], row[20], row[21], row[22], bool(row[23]))
-    values: Row = (*row[1:9], _pairs(row[9]), *row[10:13], link, reply, *row[24:])
+    values: Row = (*row[1:9], signatures(row[9]), *row[10:13], link, reply, *row[24:])
     return row[0], Attempt(*values)
 
 
-def _pairs(text: str) -> tuple[tuple[str, str], ...]:
+# A hundred thousand mails in memory are mostly of few senders, who sign with few keys: these are kept once.
+
+
+@functools.lru_cache(1_000)
+def _sender(local: str, domain: str) -> Address:
+    return Address(local, domain)
+
+
+@functools.lru_cache(1_000)
+def signatures(text: str) -> tuple[tuple[str, str], ...]:
+    """The column `dkim`: d= and s= of each signature."""
     return tuple((domain, selector) for domain, selector in json.loads(text)) if text != "[]" else ()

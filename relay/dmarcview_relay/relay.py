@@ -11,6 +11,7 @@ import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,12 @@ from .dns import Resolver, SystemResolver
 from .door import RelayDoor
 from .drop import Drop
 from .keeper import Keeper
+from .keyfile import KeyFault
 from .keys import KeyRing, SigningKey
 from .queue import Queue, QueueError
 from .returns import Returns
+from .routes import RouteError, target
+from .sentlog import prune
 from .settings import DAY, HOUR, RelayListener, RelaySettings
 from .sign import Signer
 from .sts import MtaSts
@@ -42,6 +46,9 @@ from .worker import Worker
 log = logging.getLogger(__name__)
 
 LOCK_SECONDS = 5.0  # how long a relay that ends may take to let go of the folder
+AGAIN_SECONDS = 5.0  # after a fault of ours ended a part of the relay
+UNSHIPPED_DAYS = 30  # so long a row of the sent log waits for a house that takes it
+PRUNE_SECONDS = float(HOUR)
 HELD_SECONDS = 30.0  # between two looks whether a held mail's key is in the DNS now
 
 
@@ -70,32 +77,41 @@ class Relay:
         self._folder = folder
         self._resolver = resolver or SystemResolver(dnssec=settings.delivery.dnssec)
         self._clock = clock
-        self._lock = -1
+        self._open = ExitStack()  # what is to be closed at the end, the lock last
         self._tasks: list[asyncio.Task[None]] = []
+        self._keeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Listen, and deliver what waits. Raises RelayError, OSError; nothing runs then."""
-        self._lock = await _locked(self._folder)
+        lock = await _locked(self._folder)
+        self._open.callback(os.close, lock)
         try:
             self._assemble()
             await self._listen()
         except BaseException:
-            os.close(self._lock)
+            self._open.close()
             raise
-        self._tasks = [asyncio.create_task(work) for work in self._work()]
+        works = {"delivery": self.worker.run, "held mails": self._free_held, "drop": self._drop.run, "log": self._prune}
+        self._tasks = [asyncio.create_task(_always(name, work)) for name, work in works.items()]
+        self._keep()
         for host, port in self.listening:
             log.info("listening on %s", f"{host} port {port}" if port else host)
 
     def _assemble(self) -> None:
+        """Raises RelayError."""
         settings, folder = self.settings, self._folder
+        _check_routes(settings)
         try:
             days = settings.queue.suppress_days
             self.queue = Queue(folder, reserve=settings.queue.reserve_bytes, clock=self._clock, suppress=days * DAY)
+            self._open.callback(self.queue.close)
             self._users = Users(folder / "users.json")
             self._guard = Guard(settings, self._users)
-        except (QueueError, UserError, OSError, ValueError) as error:
+            self._open.callback(self._guard.close)
+            self.keys = KeyRing(folder / "keys", clock=self._clock)
+            self.keys.refresh()
+        except (QueueError, UserError, KeyFault, OSError, ValueError) as error:
             raise RelayError(str(error)) from None
-        self.keys = KeyRing(folder / "keys", clock=self._clock)
         self._signer = Signer(self.keys, clock=self._clock)
         self._watch = KeyWatch(self._resolver, settings.keys.check_seconds)
         sts = MtaSts(self._resolver, folder / "mta-sts", self._clock)
@@ -150,7 +166,6 @@ class Relay:
         except (OSError, ValueError, ssl.SSLError) as error:
             await self._entrance.close(0)
             self.listening.clear()
-            self._release()
             raise RelayError(f"cannot listen: {error}") from None
 
     def _door(self, site: Site) -> Connection:
@@ -159,42 +174,44 @@ class Relay:
     def _returns(self, settings: RelaySettings) -> Returns:
         return Returns(self._signer, Author(self.hostname, settings.queue.postmaster), settings.queue)
 
-    def _work(self) -> Sequence[Coroutine[Any, Any, None]]:
+    def _keep(self) -> None:
+        """See to the keys by the settings of this moment."""
         settings = self.settings
+        if self._keeping is not None:
+            self._keeping.cancel()
+            self._keeping = None
+        if settings.keys.check == "off" and not settings.keys.rotate_days:
+            return
         keeper = Keeper(
             self.keys,
             self._resolver,
             settings.keys,
             hostname=self.hostname,
             queue_life=settings.queue.expire_hours * HOUR,
+            queued=self.queue.signatures,
             clock=self._clock,
         )
-        works = [self.worker.run(), self._free_held(), self._drop.run()]
-        if settings.keys.check != "off":
-            works.append(keeper.run(lambda _: self._watch.forget()))
-        return works
+        work = _always("keys", lambda: keeper.run(lambda _: self._watch.forget()))
+        self._keeping = asyncio.create_task(work)
 
     async def stop(self) -> None:
         """Take no more, finish what is under way, close the queue."""
         grace = self.settings.stop_seconds
         await self._entrance.close(grace)
         await self.worker.stop(grace)
-        for task in self._tasks:
+        tasks = [*self._tasks, *([self._keeping] if self._keeping else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self.listening.clear()
-        await asyncio.to_thread(self._release)
-
-    def _release(self) -> None:
-        self._guard.close()
-        self.queue.close()
-        os.close(self._lock)
+        await asyncio.to_thread(self._open.close)
 
     async def reload(self, settings: RelaySettings) -> None:
         """Use these settings from now on; no connection is dropped. Raises RelayError, and then the old ones stay."""
         before = self.settings
         if (settings.hostname or socket.getfqdn()) != self.hostname:
             raise RelayError("the host's name cannot change while the relay runs: start it again")
+        _check_routes(settings)
         try:
             self._policy.configure(settings)
             self._guard.renew(settings)
@@ -208,6 +225,8 @@ class Relay:
         self._courier.settings = settings
         self._drop.limits = settings.limits
         self.worker.reroute(settings, self._returns(settings))
+        if (before.keys, before.queue.expire_hours) != (settings.keys, settings.queue.expire_hours):
+            self._keep()
 
     # keys that the DNS does not show
 
@@ -227,6 +246,15 @@ class Relay:
             except QueueError as error:
                 log.error("held mails stay: %s", error)
 
+    async def _prune(self) -> None:
+        """Let old rows of the sent log go that no house has taken, so that the queue's file does not grow for ever."""
+        while True:
+            try:
+                await asyncio.to_thread(prune, self._folder, self._clock() - UNSHIPPED_DAYS * DAY)
+            except QueueError as error:
+                log.error("the sent log is not pruned: %s", error)
+            await asyncio.sleep(PRUNE_SECONDS)
+
     async def free_held(self) -> int:
         """Look once; how many mails were freed. Raises QueueError."""
         if not self.queue.count()["held"]:
@@ -245,6 +273,27 @@ class Relay:
         for queued in found:
             self.worker.add(queued)
         return len(found)
+
+
+async def _always(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Keep a part of the relay going: a fault of ours that ends it is logged whole, and it begins again."""
+    while True:
+        try:
+            await work()
+            return
+        except Exception:
+            log.exception("%s: ended by a fault, begins again in %g s", name, AGAIN_SECONDS)
+        await asyncio.sleep(AGAIN_SECONDS)
+
+
+def _check_routes(settings: RelaySettings) -> None:
+    """Raises RelayError for a route that cannot be understood."""
+    try:
+        for route in settings.routes:
+            if route.to != "mx":
+                target(route.to)
+    except RouteError as error:
+        raise RelayError(str(error)) from None
 
 
 async def _locked(folder: Path) -> int:

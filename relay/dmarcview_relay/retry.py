@@ -14,13 +14,17 @@ def next_try(tries: int, accepted: float, now: float, schedule: Schedule) -> flo
     end = accepted + schedule.expire_hours * HOUR
     if now >= end:
         return None
-    wait = schedule.waits[min(tries, len(schedule.waits)) - 1]
-    return min(now + wait, end)
+    return min(now + _wait(tries, schedule), end)
 
 
 def due_at(ticket: Ticket, now: float, schedule: Schedule) -> float:
-    """When it is to be tried. A clock that was set back must not make it wait longer than the schedule ever does."""
-    return min(ticket.next_at, now + max(schedule.waits))
+    """When it is to be tried. A clock that was set back must not make it wait longer than the schedule says."""
+    return min(ticket.next_at, now + _wait(ticket.tries, schedule))
+
+
+def _wait(tries: int, schedule: Schedule) -> float:
+    """Seconds between that try and the next; the first one is not waited for."""
+    return schedule.waits[min(tries, len(schedule.waits)) - 1] if tries else 0.0
 
 
 def warns(mail: Mail, ticket: Ticket, now: float, schedule: Schedule) -> bool:

@@ -71,3 +71,12 @@ class SentLog:
             return self._link.execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise QueueError(f"the sent log cannot be used: {error}") from None
+
+
+def prune(folder: Path, before: float) -> None:
+    """Let go, in a folder that a relay uses, what is older than this time (seconds since 1970). Raises QueueError."""
+    sentlog = SentLog(folder)
+    try:
+        sentlog.prune(before)
+    finally:
+        sentlog.close()

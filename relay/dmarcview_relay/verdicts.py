@@ -28,6 +28,11 @@ class Verdict:
         """Whether the sender is told of anything."""
         return bool(self.failed or self.delayed or self.relayed)
 
+    def bury(self) -> None:
+        """The sender cannot be told: those who got nothing go to the dead list."""
+        failed = {recipient for recipient, _, _ in self.failed}
+        self.settled = [each._replace(dead=each.dead or each.ticket.recipient in failed) for each in self.settled]
+
 
 def judge(
     queued: Queued,

@@ -7,32 +7,31 @@ was not settled, so that a mail is delivered at least once (RFC 5321 section 4.5
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
 import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
-from . import maillog
+from .agenda import Agenda
 from .deliver import Courier, NotConnected, Session
 from .destination import Destination, Job
-from .envelope import Mail, Queued, Ticket
+from .envelope import Queued, Ticket
 from .outcome import Link, RemoteReply
 from .queue import Gone, Queue, QueueError
 from .retry import due_at
 from .returns import Returns
 from .routes import hop
 from .settings import RelaySettings
-from .verdicts import Verdict, judge
+from .settling import Settling
+from .slots import Slots
 
 log = logging.getLogger(__name__)
 
 CONTENT_BYTES = 64_000_000  # of mails just accepted so much is kept for their first delivery
-PAGE_MAILS = 500  # of the queue are read at a stretch
+TURN_MAILS = 500  # are read from the queue, begun or put off at a stretch
 LOOK_SECONDS = 0.5  # between two looks for what another process changed in the queue
-UNWRITTEN_SECONDS = 5.0  # after the queue could not be written
+CLOCK_BACK_SECONDS = 60.0  # a clock that went back so far was set: what waits is planned anew
 
 
 class Worker:
@@ -52,17 +51,16 @@ class Worker:
         self.settings = settings
         self._queue = queue
         self._courier = courier
-        self._returns = returns
-        self._logged = logged
         self._clock = clock
-        self._later: list[tuple[float, int, Queued, tuple[Ticket, ...]]] = []
-        self._order = itertools.count()
+        self._settling = Settling(queue, settings.queue, returns, logged, clock)
+        self._agenda = Agenda()
         self._destinations: dict[str, Destination] = {}
-        self._starved: dict[str, Destination] = {}  # would connect, but all connections are in use
-        self._connections = 0
+        self._slots = Slots(settings.delivery.connections)
         self._kept = 0  # bytes of contents in memory
-        self._claimed: set[int] = set()  # tickets under way
-        self._touched: set[int] | None = None  # tickets that changed while the queue is read again
+        self._claimed: set[int] = set()  # tickets that wait for a connection or are under way
+        self._touched: set[int] | None = None  # tickets that were settled while the queue is read again
+        self._withdrawn: set[int] = set()  # tickets that somebody held or deleted while they were under way
+        self._unread = True  # whether the queue is to be read again
         self._wake = asyncio.Event()
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -70,42 +68,41 @@ class Worker:
     # coming in
 
     def add(self, queued: Queued, content: bytes | None = None) -> None:
-        """A mail that was just queued; `content` saves reading it back."""
+        """A mail that was just queued or released; `content` saves reading it back."""
         if queued.mail.hold:
             return
-        self._touch(queued.tickets)
+        self._withdrawn.difference_update(ticket.number for ticket in queued.tickets)
+        # Whoever read the queue since the mail was written may have found it there.
+        tickets = [ticket for ticket in queued.tickets if not self._knows(ticket)]
         if content is not None and self._kept + len(content) > CONTENT_BYTES:
             content = None
         now = self._clock()
-        due = tuple(ticket for ticket in queued.tickets if ticket.next_at <= now)
-        self._schedule(queued, [ticket for ticket in queued.tickets if ticket.next_at > now])
-        self._ready(queued, due, content)
+        times = [(ticket, due_at(ticket, now, self.settings.queue)) for ticket in tickets]
+        self._schedule(queued, [ticket for ticket, at in times if at > now])
+        self._ready(queued, [ticket for ticket, at in times if at <= now], content)
 
     async def run(self) -> None:
         """Load the queue, then deliver until `stop`."""
-        await self._read_again()
-        looked = time.monotonic()
+        looked, clock = 0.0, self._clock()
         while not self._stopping:
-            self._start_due()
+            before, clock = clock, self._clock()
+            if clock < before - CLOCK_BACK_SECONDS:
+                log.warning("the clock was set back by %.0f s: what waits is planned anew", before - clock)
+                self._unread = True
             if time.monotonic() - looked >= LOOK_SECONDS:
+                await self._look()
                 looked = time.monotonic()
-                if self._queue.changed():
-                    await self._read_again()
-                    continue
-                self._resume()
+            more = self._start_due()
             self._wake.clear()
-            wait = LOOK_SECONDS
-            if self._later:
-                wait = min(wait, max(0.0, self._later[0][0] - self._clock()))
             try:
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(0.0 if more else min(LOOK_SECONDS, self._agenda.wait(self._clock()))):
                     await self._wake.wait()
             except TimeoutError:
                 pass
 
     async def stop(self, grace: float) -> None:
         """Begin nothing more; let transactions under way end within `grace` seconds, then cut them."""
-        self._stopping = True
+        self._stopping = self._settling.stopping = True
         self._wake.set()
         for destination in self._destinations.values():
             destination.ready.clear()  # it is all in the queue
@@ -120,13 +117,15 @@ class Worker:
 
     def reroute(self, settings: RelaySettings, returns: Returns) -> None:
         """New settings: what waits goes by the new routes, what is under way ends by the old ones."""
-        self.settings, self._returns = settings, returns
+        self.settings = settings
+        self._settling.schedule, self._settling.returns = settings.queue, returns
+        self._slots.most = settings.delivery.connections
         waiting = [job for destination in self._destinations.values() for job in destination.ready]
         for destination in self._destinations.values():
             destination.ready.clear()
         self._destinations = {key: each for key, each in self._destinations.items() if each.connections}
         for destination in self._destinations.values():
-            destination.paused_until = 0.0
+            destination.paused_until = destination.enough_until = 0.0
         for job in waiting:
             self._let_go(job)
             self._ready(job.queued, job.tickets, job.content)
@@ -137,44 +136,60 @@ class Worker:
 
     # what waits
 
-    async def _read_again(self) -> None:
-        """Take over what another process changed, without losing what happens meanwhile."""
-        self._touched = set()
-        found = []
-        try:
-            for queued in self._queue.waiting():
-                found.append(queued)
-                if len(found) % PAGE_MAILS == 0:
-                    await asyncio.sleep(0)  # clients and deliveries go on meanwhile
-        except QueueError as error:
-            log.error("the queue cannot be read: %s", error)
-            return
-        finally:
-            touched, self._touched = self._touched or set(), None
-        for destination in self._destinations.values():
-            for job in [job for job in destination.ready if not touched.issuperset(t.number for t in job.tickets)]:
-                destination.ready.remove(job)
-                self._let_go(job)
-        skip = touched | self._claimed
-        self._later = [entry for entry in self._later if any(ticket.number in touched for ticket in entry[3])]
-        heapq.heapify(self._later)
-        for queued in found:
-            self._schedule(queued, [ticket for ticket in queued.tickets if ticket.number not in skip])
+    def _knows(self, ticket: Ticket) -> bool:
+        return ticket.number in self._claimed or ticket.number in self._agenda
 
-    def _schedule(self, queued: Queued, tickets: Sequence[Ticket]) -> None:
+    async def _look(self) -> None:
+        """See to what others changed, and to destinations whose pause is over."""
+        try:
+            if self._queue.changed() or self._unread:
+                await self._read_again()
+        except QueueError as error:
+            self._unread = True
+            log.error("what waits cannot be read: %s", error)
+        self._resume()
+
+    async def _read_again(self) -> None:
+        """Plan what waits from the queue alone, without losing what happens meanwhile. Raises QueueError."""
+        self._agenda.clear()
+        for destination in self._destinations.values():
+            for job in destination.ready:
+                self._let_go(job)
+            destination.ready.clear()
+        under_way = frozenset(self._claimed)
+        self._touched, self._withdrawn = set(), set()
+        missing = set(under_way)
+        try:
+            for count, queued in enumerate(self._queue.waiting(), 1):
+                numbers = {ticket.number for ticket in queued.tickets}
+                missing -= numbers
+                self._schedule(
+                    queued,
+                    [t for t in queued.tickets if not (t.number in self._touched or self._knows(t))],
+                )
+                if count % TURN_MAILS == 0:
+                    self._start_due()
+                    await asyncio.sleep(0)  # clients and deliveries go on meanwhile
+        finally:
+            self._touched = None
+        self._withdrawn = missing
+        self._unread = False
+
+    def _schedule(self, queued: Queued, tickets: Iterable[Ticket]) -> None:
         now, times = self._clock(), defaultdict(list)
         for ticket in tickets:
             times[due_at(ticket, now, self.settings.queue)].append(ticket)
         for at, group in times.items():
-            heapq.heappush(self._later, (at, next(self._order), queued, tuple(group)))
+            self._agenda.plan(at, queued, group)
         if times:
             self._wake.set()
 
-    def _start_due(self) -> None:
-        now = self._clock()
-        while self._later and self._later[0][0] <= now:
-            _, _, queued, tickets = heapq.heappop(self._later)
-            self._ready(queued, tickets)
+    def _start_due(self) -> bool:
+        """Begin what is due, some of it; whether there is more."""
+        due = self._agenda.due(self._clock(), TURN_MAILS)
+        for queued, tickets in due:
+            self._ready(queued, [ticket for ticket in tickets if ticket.number not in self._withdrawn])
+        return len(due) == TURN_MAILS
 
     def _ready(self, queued: Queued, tickets: Sequence[Ticket], content: bytes | None = None) -> None:
         """Give each recipient to its destination, by the routes of this moment."""
@@ -194,19 +209,15 @@ class Worker:
                 self._claimed.update(ticket.number for ticket in job.tickets)
                 self._kept += len(content or b"")
                 destination.ready.append(job)
-            if destination.fault and self._clock() < destination.paused_until:
-                self._task(self._put_off(destination))
-            else:
-                self._kick(destination)
+            self._kick(destination)
 
     def _let_go(self, job: Job) -> None:
         """The job is no longer under way."""
-        self._claimed.difference_update(ticket.number for ticket in job.tickets)
-        self._kept -= len(job.content or b"")
-
-    def _touch(self, tickets: Iterable[Ticket]) -> None:
+        numbers = [ticket.number for ticket in job.tickets]
+        self._claimed.difference_update(numbers)
         if self._touched is not None:
-            self._touched.update(ticket.number for ticket in tickets)
+            self._touched.update(numbers)
+        self._kept -= len(job.content or b"")
 
     # connections
 
@@ -221,12 +232,9 @@ class Worker:
             return
         if self._stopping or not destination.wants(self._clock()):
             return
-        if self._connections >= self.settings.delivery.connections:
-            self._starved[destination.hop.key] = destination
-            return
-        destination.connections += 1
-        self._connections += 1
-        self._task(self._serve(destination))
+        if kind := self._slots.take(destination):
+            destination.connections += 1
+            self._task(self._serve(destination, kind))
 
     def _resume(self) -> None:
         """Destinations whose pause is over, and forgotten ones."""
@@ -237,67 +245,100 @@ class Worker:
             elif destination.forgettable(now):
                 del self._destinations[key]
 
-    async def _serve(self, destination: Destination) -> None:
+    async def _serve(self, destination: Destination, kind: str) -> None:
         """One connection, from its beginning to its end."""
         try:
-            await self._converse(destination)
+            if session := await self._connected(destination, kind):
+                try:
+                    await self._converse(destination, session)
+                finally:
+                    destination.live -= 1
+                    await session.close()
         except Exception:
-            log.exception("%s: a delivery broke", destination.hop.key)
-            destination.failed(self._clock(), RemoteReply(451, "4.3.0", "local error", "connect", False), Link())
-            await self._put_off(destination)
+            log.exception("%s: a connection broke", destination.hop.key)
         finally:
             destination.connections -= 1
-            self._connections -= 1
-            if not self._stopping:
-                while self._starved and self._connections < self.settings.delivery.connections:
-                    self._kick(self._starved.pop(next(iter(self._starved))))
-                self._kick(destination)
+            self._slots.left()
+            self._feed()
+            self._kick(destination)
 
-    async def _converse(self, destination: Destination) -> None:
+    async def _connected(self, destination: Destination, kind: str) -> Session | None:
+        """A session; None when there can be none now, and then what waited for it is put off."""
         try:
             session = await self._courier.connect(destination.hop)
         except NotConnected as failure:
-            log.info("%s: no connection: %s", destination.hop.key, failure.reply)
-            destination.failed(self._clock(), failure.reply, failure.link)
-            await self._put_off(destination)
-            return
-        destination.answered()
-        self._kick(destination)  # one more, when there is more
-        try:
-            for count in range(self.settings.delivery.mails_per_connection):
-                await self._pace(destination)
-                job = await destination.take(0.0 if self._stopping else self.settings.delivery.idle)
-                if job is None:
-                    break
-                await self._deliver(destination, session, job, fresh=count == 0)
-                if not session.usable or self._stopping:
-                    break
+            reply, link = failure.reply, failure.link
+        except Exception:
+            log.exception("%s: cannot connect", destination.hop.key)
+            reply, link = RemoteReply(451, "4.3.0", "local error, see the log", "connect", False), Link()
+        else:
+            destination.answered()
+            return session
         finally:
-            await session.close()
+            self._slots.connected(kind)
+            self._feed()
+        log.info("%s: no connection: %s", destination.hop.key, reply)
+        if destination.live:
+            destination.enough(self._clock())
+        else:
+            destination.failed(self._clock(), reply, link)
+            await self._put_off(destination, reply, link)
+        return None
 
-    async def _pace(self, destination: Destination) -> None:
-        """Leave the distance between two mails that the settings ask for."""
-        if not destination.hop.per_minute or not destination.ready:
-            return
-        now = time.monotonic()
-        wait = destination.next_slot - now
-        destination.next_slot = max(destination.next_slot, now) + 60.0 / destination.hop.per_minute
-        if wait > 0:
-            await asyncio.sleep(wait)
+    def _feed(self) -> None:
+        """Give free connections to those who wait for one."""
+        if not self._stopping:
+            for destination in self._slots.next():
+                self._kick(destination)
 
-    async def _put_off(self, destination: Destination) -> None:
+    async def _converse(self, destination: Destination, session: Session) -> None:
+        self._kick(destination)  # one more connection, when there is more to do
+        idle = self.settings.delivery.idle
+        for count in range(self.settings.delivery.mails_per_connection):
+            job = await destination.take(0.0 if self._stopping else idle)
+            if job is None:
+                return
+            wait = destination.pace()
+            if wait > idle:  # longer than a host may be kept waiting
+                destination.ready.appendleft(job)
+                return
+            destination.paced()
+            if wait > 0.0:
+                await asyncio.sleep(wait)
+            await self._deliver(destination, session, job, fresh=count == 0)
+            if not session.usable or self._stopping:
+                return
+
+    async def _put_off(self, destination: Destination, reply: RemoteReply, link: Link) -> None:
         """What waits for a destination that does not answer: each mail by its own schedule, with the reason."""
         jobs = list(destination.ready)
         destination.ready.clear()
-        if not jobs:
-            return
-        assert destination.fault is not None
-        reply, link = destination.fault
-        await asyncio.gather(*(self._settle(job, [reply] * len(job.tickets), link, passed_on=False) for job in jobs))
+        for start in range(0, len(jobs), TURN_MAILS):
+            some = jobs[start : start + TURN_MAILS]
+            await asyncio.gather(*(self._refused(job, reply, link) for job in some))
+
+    async def _refused(self, job: Job, reply: RemoteReply, link: Link) -> None:
+        try:
+            await self._settle(job, [reply] * len(job.tickets), link, passed_on=False)
+        except Exception:
+            self._broke(job)
 
     # one mail
 
     async def _deliver(self, destination: Destination, session: Session, job: Job, *, fresh: bool) -> None:
+        try:
+            await self._try(destination, session, job, fresh=fresh)
+        except Exception:
+            self._broke(job)
+
+    def _broke(self, job: Job) -> None:
+        """A fault of ours: the mail comes again at the next wait of its schedule, and the log has all of it."""
+        log.exception("%s: a delivery broke", job.queued.id)
+        self._let_go(job)
+        at = self._clock() + self.settings.queue.waits[0]
+        self._schedule(job.queued, [ticket._replace(tries=ticket.tries or 1, next_at=at) for ticket in job.tickets])
+
+    async def _try(self, destination: Destination, session: Session, job: Job, *, fresh: bool) -> None:
         try:
             content = job.content if job.content is not None else await self._queue.content(job.queued)
         except Gone:  # somebody deleted it a moment ago
@@ -317,58 +358,27 @@ class Worker:
         await self._settle(job, replies, session.link, passed_on=session.dsn)
 
     async def _settle(self, job: Job, replies: Sequence[RemoteReply], link: Link, *, passed_on: bool) -> None:
-        """Make durable what happened, tell the sender what is to be told, and see to what comes next."""
-        queued = job.queued
-        now = self._clock()
-        verdict = judge(
-            queued, job.tickets, replies, link,
-            now=now, schedule=self.settings.queue, logged=self._logged, passed_on=passed_on,
-        )  # fmt: skip
+        """Make durable what happened, and see to what comes next."""
         try:
-            new = await self._returned(job, verdict, now)
+            verdict, fresh = await self._settling.write(job, replies, link, passed_on=passed_on)
         except Gone:
             self._let_go(job)
             return
-        while True:
-            try:
-                fresh = await self._queue.settle(queued, verdict.settled, new)
-                break
-            except QueueError as error:  # what was delivered must not be forgotten while we live
-                log.error("%s: its outcome cannot be written: %s", queued.id, error)
-                if self._stopping:
-                    return
-                await asyncio.sleep(UNWRITTEN_SECONDS)
-        for settled in verdict.settled:
-            maillog.tried(settled.attempt)
-        self._touch(job.tickets)
+        except QueueError:  # at the stop: the next start finds it
+            return
         self._let_go(job)
         self._schedule(
-            queued,
+            job.queued,
             [
                 each.ticket._replace(tries=each.ticket.tries + 1, next_at=each.next_at, warned=each.warned)
                 for each in verdict.settled
-                if each.next_at
+                if each.next_at and each.ticket.number not in self._withdrawn
             ],
         )
         for each in fresh:
             self.add(each)
 
-    async def _returned(self, job: Job, verdict: Verdict, now: float) -> list[tuple[Mail, bytes]]:
-        """The mails that tell the sender what became of this one. Raises Gone."""
-        if not verdict.tells:
-            return []
-        content = job.content
-        if content is None:
-            try:
-                content = await self._queue.content(job.queued)
-            except Gone:
-                raise
-            except QueueError as error:  # a bounce without what it returns is better than none
-                log.error("%s: its content cannot be read: %s", job.queued.id, error)
-                content = b""
-        return self._returns.make(job.queued, verdict, content, now)
-
 
 def _idle_break(reply: RemoteReply) -> bool:
-    """Whether the connection was gone before the transaction began."""
-    return not reply.said and reply.stage == "mail" and reply.code == 421
+    """Whether the connection was gone, or the other side had enough of it, before the transaction began."""
+    return reply.stage == "mail" and reply.code == 421
