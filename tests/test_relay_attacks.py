@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
+import resource
 import time
 from contextlib import closing
 from pathlib import Path
@@ -29,6 +31,7 @@ from dmarcview_relay.saslprep import LONGEST, PrepError, saslprep
 from dmarcview_relay.settings import RelayListener
 from dmarcview_relay.suppress import FOR_EVER
 from dmarcview_smtp.address import Address, AddressError, read_address
+from dmarcview_smtp.files import SPARE_FILES
 
 V2 = b"\r\n\r\n\x00\r\nQUIT\n"  # how the binary PROXY header begins
 MAIL = f"From: a@{DOMAIN}\n\nhello\n".encode()
@@ -89,6 +92,16 @@ def test_a_client_whom_the_balancer_does_not_name_is_not_the_balancer(header: by
 
 
 # what grows, and what half of is left
+
+
+def test_as_many_clients_as_are_allowed_leave_files_for_the_rest(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    try:
+        with taking(tmp_path, limits=dataclasses.replace(QUICK, connections=100)):
+            assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 100 + SPARE_FILES
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_addresses_that_are_suppressed_no_more_leave_the_queue(tmp_path: Path) -> None:

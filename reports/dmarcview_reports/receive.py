@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import resource
 import socket
 import time
 from collections import Counter
@@ -27,7 +26,6 @@ from .spool import Spool
 
 log = logging.getLogger(__name__)
 
-SPARE_FILES = 300  # for large mails, the spool and the log
 NOT_OURS = Reply(550, "5.7.1", "Only the report addresses of this host take mail here", "not_ours")
 
 
@@ -93,7 +91,6 @@ class Receiver:
     async def start(self) -> None:
         """Listen. Raises OSError when a socket or the certificate cannot be used; nothing listens then."""
         settings = self.settings
-        _allow_files(settings.limits.connections + SPARE_FILES)
         certificate = None
         if settings.certificate:
             certificate = await asyncio.to_thread(Certificate, Path(settings.certificate), Path(settings.key))
@@ -175,17 +172,6 @@ class ReportPolicy(Policy):
         """Count refusals."""
         self._counters[reply.reason] += 1
         log.debug("%s: %s %s", client.address, reply.code, reply.text)
-
-
-def _allow_files(wanted: int) -> None:
-    """Each connection, and each large mail on its way, is an open file: ask for enough, say when it is not granted."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return
-    granted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
-    if granted < wanted:
-        log.warning("%d open files are wanted, %d allowed: raise LimitNOFILE or lower connections", wanted, granted)
 
 
 def _keys(addresses: Iterable[str]) -> set[tuple[str, str]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .connection import Connection
 from .door import Door
+from .files import allow_files
 from .gate import Gate
 from .policy import Policy
 from .settings import MODES, PROTOCOLS, DoorSettings, Listener
@@ -64,6 +65,7 @@ class Entrance:
 
     async def open(self, listener: Listener) -> tuple[str, int]:
         """Listen; gives the address and port in use, or (path, 0). Raises OSError, and ValueError for bad settings."""
+        allow_files(self._settings.connections)
         gateway = _Gateway(self._site(listener))
         loop = asyncio.get_running_loop()
 
@@ -111,6 +113,7 @@ class Entrance:
             del self._open[opened:]
             raise
         self.gate.settings = settings
+        allow_files(settings.connections)
         for place, gateway in known.items():
             if place in sites:
                 gateway.former.append(gateway.site)
