@@ -95,18 +95,24 @@ def _plain(path: Path) -> bytes:
 
 
 def fuzz(chosen: Sequence[Target], seconds: float, seed: int) -> int:
-    """Take the targets in turn until the time is up; the number of inputs, or -1 after a surprise."""
-    rng = random.Random(seed)
+    """Give each target the same time until it is up; the number of inputs, or -1 after a surprise.
+
+    The inputs of a target depend on the seed and on its name only.
+    """
+    lots = {target.name: random.Random(f"{seed} {target.name}") for target in chosen}
+    spent = dict.fromkeys(lots, 0.0)
     ends: dict[str, Counter[str]] = {target.name: Counter() for target in chosen}
     deadline, number = time.monotonic() + seconds, 0
     while time.monotonic() < deadline:
-        target = chosen[number % len(chosen)]
-        data = mutate(target, rng)
+        target = min(chosen, key=lambda each: spent[each.name])
         began = time.process_time()
+        data = mutate(target, lots[target.name])
         try:
             ends[target.name][target.check(data)] += 1
-            if (spent := time.process_time() - began) > SLOW_SECONDS:
-                raise AssertionError(f"took {spent:.1f} s")
+            took = time.process_time() - began
+            if took > SLOW_SECONDS:
+                raise AssertionError(f"took {took:.1f} s")
+            spent[target.name] += took
         except Exception as error:
             traceback.print_exception(error, limit=-4)
             print(f"{target.name}: {type(error).__name__}: {error}\n{data.hex()}")
