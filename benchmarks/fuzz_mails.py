@@ -247,7 +247,7 @@ def check_bounce(data: bytes) -> str:
 
 
 def _three_parts(made: bytes, recipients: int) -> None:
-    message = email.message_from_bytes(made, policy=email.policy.default)
+    message = email.message_from_bytes(made)
     parts = message.get_payload()
     if not isinstance(parts, list) or len(parts) != 3 or message.defects:
         raise AssertionError(f"{message.defects}")
