@@ -155,6 +155,16 @@ def test_a_filter_goes_into_the_url_and_a_reload_and_the_back_button_keep_the_vi
     assert page.input_value("#filter-domain") == "All domains"
 
 
+@pytest.mark.parametrize("path", ["/sources", "/reports"])
+def test_the_link_of_a_row_that_stays_keeps_the_view_that_was_chosen_since(visit: Visit, path: str) -> None:
+    page = visit.open(path)
+    page.wait_for_selector(".ag-row:has-text('example.net')")
+    pick(page, "filter-domain", "example.net")
+    shown = "[...document.querySelectorAll('.ag-row')]"
+    until(page, f"{shown}.length && {shown}.every(row => row.innerText.includes('example.net'))")
+    until(page, f"{shown}.every(row => row.querySelector('.cell-link')?.search.includes('domain=example.net'))")
+
+
 def test_the_way_from_a_source_to_its_label_and_back(visit: Visit) -> None:
     page = visit.open("/sources?domain=example.com")
     page.click("a.cell-link:has-text('vps-67')")

@@ -119,10 +119,11 @@ def rows(sources: pd.DataFrame, link: Callable[[str, str], str]) -> list[dict[st
     for row in sources.head(MOST_ROWS).to_dict("records"):
         total = int(row["messages"])
         name, ip = verdict.source_name(row), text.show(row["source_ip"], 45)
+        href = link(str(row["domain"]), str(row["source_ip"]))
         out.append(
             {
-                "id": f"{row['domain']}~{row['source_ip']}",
-                "href": link(str(row["domain"]), str(row["source_ip"])),
+                "id": href,  # the grid draws a known row with its old link, so each view has its own
+                "href": href,
                 "name": name,
                 "source_ip": ip,
                 "below": ip if name != ip else "no name known",
