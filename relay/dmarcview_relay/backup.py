@@ -12,7 +12,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from .bodies import sync_folder
+from dmarcview_smtp.files import sync_folder
+
 from .drop import FOLDER_MODE
 from .queue_schema import BODIES, DRAFTS, FILE, INLINE_BYTES, Gone, QueueError, connect
 

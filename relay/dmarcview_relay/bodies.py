@@ -11,6 +11,8 @@ import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from dmarcview_smtp.files import sync_folder
+
 log = logging.getLogger(__name__)
 
 
@@ -32,15 +34,6 @@ def place(drafts: Iterable[tuple[Path, Path]], folder: Path) -> None:
     for draft, final in drafts:
         draft.rename(final)
     sync_folder(folder)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable. Raises OSError."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def remove(paths: Iterable[Path]) -> None:

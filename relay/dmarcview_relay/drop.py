@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from dmarcview_smtp.address import Address, read_address
 from dmarcview_smtp.content import Content, judge_header
+from dmarcview_smtp.files import sync_folder
 from dmarcview_smtp.policy import Client, Policy, Transaction
 from dmarcview_smtp.replies import NUL_BYTE, TOO_BIG, Reply
 from dmarcview_smtp.settings import DoorSettings
@@ -93,7 +94,7 @@ def leave(
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    _sync(folder)
+    sync_folder(folder)
     return name
 
 
@@ -280,11 +281,3 @@ def _word(value: str) -> str:
     if len(value) > WORD_CHARS or not re.fullmatch(r"[!-~]*", value):
         raise ValueError("a parameter is printable ASCII without blanks")
     return value
-
-
-def _sync(folder: Path) -> None:
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

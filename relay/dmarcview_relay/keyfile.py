@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from dmarcview_smtp.files import sync_folder
+
 PrivateKey = RSAPrivateKey | Ed25519PrivateKey
 
 RSA, ED25519 = "rsa", "ed25519"
@@ -123,15 +125,6 @@ def give(what: Path | int, folder: Path) -> None:
     if os.geteuid() == 0:
         owner = folder.stat()
         os.chown(what, owner.st_uid, owner.st_gid)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def algorithm_of(key: PrivateKey) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from dmarcview_smtp.address import Address
+from dmarcview_smtp.files import sync_folder
 
 from . import keyfile
 from .keyfile import RSA, KeyFault, PrivateKey
@@ -275,7 +276,7 @@ def _save(path: Path, lives: dict[tuple[str, str], dict[str, Any]]) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
-    keyfile.sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _stamp(path: Path) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ import secrets
 import sqlite3
 from pathlib import Path
 
-from .bodies import sync_folder
+from dmarcview_smtp.files import sync_folder
 
 FORMAT = 1
 APPLICATION = 0x646D7651  # "dmvQ"

@@ -30,6 +30,7 @@ from typing import IO, Any
 import orjson
 
 from dmarcview_smtp.commit import Closed, GroupCommitter
+from dmarcview_smtp.files import sync_folder
 
 from .errors import SpoolError
 from .model import Origin
@@ -143,7 +144,7 @@ class Spool:
                 _write_all(file.fileno(), _END % len(batch))
                 os.fdatasync(file.fileno())
             draft.rename(final)
-            _sync_folder(self.new)
+            sync_folder(self.new)
         except OSError as error:
             for path in (draft, final):
                 try:
@@ -242,14 +243,6 @@ def _write_frame(fd: int, mail: Incoming, name: str) -> str:
         _write_all(fd, piece)
     _write_all(fd, b"%08x\n" % check)
     return name
-
-
-def _sync_folder(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _open_batch(path: Path) -> Batch | None:

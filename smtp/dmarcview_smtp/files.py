@@ -1,9 +1,11 @@
-"""Enough open files for all who may be inside at once."""
+"""Open files enough for all who may be inside at once, and folders whose names outlive a crash."""
 
 from __future__ import annotations
 
 import logging
+import os
 import resource
+from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -20,3 +22,12 @@ def allow_files(connections: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
     if granted < wanted:
         log.warning("%d open files are wanted, %d allowed: raise LimitNOFILE or lower connections", wanted, granted)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
