@@ -117,3 +117,43 @@ def test_who_stops_waiting_does_not_stop_the_write() -> None:
 
     asyncio.run(main())
     assert written == [1, 2]
+
+
+def test_patient_items_wait_for_one_in_a_hurry_and_then_no_longer() -> None:
+    batches: list[list[int]] = []
+
+    def write(batch: list[int]) -> list[int]:
+        batches.append(batch)
+        return batch
+
+    async def main() -> None:
+        group: GroupCommitter[int, int] = GroupCommitter(
+            write, batch_items=100, batch_bytes=1000, name="test-commit", patience=60.0
+        )
+        patient = [asyncio.create_task(group.put(item, 1, patient=True)) for item in range(3)]
+        await asyncio.sleep(0.05)
+        assert not batches
+        assert await group.put(3, 1) == 3
+        assert await asyncio.gather(*patient) == [0, 1, 2]
+        group.close()
+
+    asyncio.run(main())
+    assert batches == [[0, 1, 2, 3]]
+
+
+def test_patience_ends_and_so_does_a_close() -> None:
+    async def main(patience: float, *, close: bool) -> int:
+        group: GroupCommitter[int, int] = GroupCommitter(
+            lambda batch: batch, batch_items=100, batch_bytes=1000, name="test-commit", patience=patience
+        )
+        task = asyncio.create_task(group.put(7, 1, patient=True))
+        await asyncio.sleep(0.05)
+        if close:
+            await asyncio.to_thread(group.close)
+        async with asyncio.timeout(20):
+            result = await task
+        group.close()
+        return result
+
+    assert asyncio.run(main(0.01, close=False)) == 7
+    assert asyncio.run(main(600.0, close=True)) == 7

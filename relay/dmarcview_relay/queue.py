@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 
 PAGE_MAILS = 1_000  # `waiting` reads so many at once
 BATCH_ITEMS, BATCH_BYTES = 500, 16_000_000
+PATIENCE = 0.01  # seconds that a settlement waits for a mail to come, whose sync it then shares
 DAY = 86_400.0
 _DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
@@ -85,7 +86,11 @@ class Queue:
         except sqlite3.Error as error:
             raise QueueError(f"cannot use the queue {folder}: {error}") from None
         self._committer: GroupCommitter[Put | Settle, list[Queued]] = GroupCommitter(
-            self._writer.write, batch_items=BATCH_ITEMS, batch_bytes=BATCH_BYTES, name="dmarcview-queue"
+            self._writer.write,
+            batch_items=BATCH_ITEMS,
+            batch_bytes=BATCH_BYTES,
+            name="dmarcview-queue",
+            patience=PATIENCE,
         )
 
     # in
@@ -128,7 +133,7 @@ class Queue:
 
     async def _commit(self, item: Put | Settle, size: int) -> list[Queued]:
         try:
-            return await self._committer.put(item, size)
+            return await self._committer.put(item, size, patient=isinstance(item, Settle))
         except Closed:
             raise QueueError("the queue is closed") from None
 
