@@ -27,8 +27,9 @@ from dmarcview_relay.message import Refused, Trace, prepare
 from dmarcview_relay.queue import Queue
 from dmarcview_relay.queue_admin import QueueAdmin
 from dmarcview_relay.queue_schema import connect
+from dmarcview_relay.relay import Relay, RelayError
 from dmarcview_relay.saslprep import LONGEST, PrepError, saslprep
-from dmarcview_relay.settings import RelayListener
+from dmarcview_relay.settings import Keys, RelayListener, RelaySettings
 from dmarcview_relay.suppress import FOR_EVER
 from dmarcview_smtp.address import Address, AddressError, read_address
 from dmarcview_smtp.files import SPARE_FILES
@@ -89,6 +90,38 @@ def test_a_client_whom_the_balancer_does_not_name_is_not_the_balancer(header: by
                 talk.send(said)
                 talk.hello()
                 assert talk.ask(f"MAIL FROM:<a@{DOMAIN}>").startswith(code)
+
+
+def test_settings_that_were_not_taken_allow_nothing(tmp_path: Path) -> None:
+    senders = tmp_path / "senders"
+    senders.write_text(f"@{DOMAIN}\n")
+    keys = Keys(check="off")
+    settings = RelaySettings(
+        (RelayListener(port=0),), senders=(str(senders),), recipients=(RUA,), hostname="mx.test", keys=keys
+    )
+
+    async def asked(port: int, sender: str) -> str:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"EHLO c.test\r\nMAIL FROM:<{sender}>\r\nQUIT\r\n".encode())
+        answer = (await reader.read()).decode().splitlines()[-2]
+        writer.close()
+        await writer.wait_closed()
+        return answer
+
+    async def run() -> None:
+        relay = Relay(settings, tmp_path / "relay")
+        await relay.start()
+        try:
+            senders.unlink()  # the new settings have no use for it
+            taken = RelayListener(port=relay.listening[0][1], host="localhost")
+            with pytest.raises(RelayError):
+                await relay.reload(dataclasses.replace(settings, senders=("@evil.test",), listeners=(taken,)))
+            assert (await asked(relay.listening[0][1], "a@evil.test")).startswith("550 5.7.1 ")
+            assert (await asked(relay.listening[0][1], f"a@{DOMAIN}")).startswith("250 ")
+        finally:
+            await relay.stop()
+
+    asyncio.run(run())
 
 
 # what grows, and what half of is left

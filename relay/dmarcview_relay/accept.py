@@ -56,6 +56,15 @@ class _Rights(NamedTuple):
     rate: int = 0
 
 
+class Rules(NamedTuple):
+    """What some settings allow; its files are read."""
+
+    settings: RelaySettings
+    rights: _Rights
+    networks: tuple[Network, ...]
+    redirect: Address | None
+
+
 class RelayPolicy(Policy):
     """The rules of the relay for all its listeners."""
 
@@ -89,12 +98,21 @@ class RelayPolicy(Policy):
 
     def configure(self, settings: RelaySettings) -> None:
         """Use these settings from now on. Raises AllowError and ValueError, and then the old ones stay."""
+        self.use(self.rules(settings))
+
+    @staticmethod
+    def rules(settings: RelaySettings) -> Rules:
+        """What these settings allow. Raises AllowError and ValueError."""
         senders = AllowList(settings.senders)
         froms = AllowList(settings.froms) if settings.froms else senders
         rights = _Rights((senders,), (froms,), (AllowList(settings.recipients),))
         networks: tuple[Network, ...] = tuple(ipaddress.ip_network(text) for text in settings.networks)
         redirect = read_address(settings.care.redirect_all) if settings.care.redirect_all else None
-        self._settings, self._rights, self._networks, self._redirect = settings, rights, networks, redirect
+        return Rules(settings, rights, networks, redirect)
+
+    def use(self, rules: Rules) -> None:
+        """Judge by these from now on."""
+        self._settings, self._rights, self._networks, self._redirect = rules
         self._of_users: dict[str, tuple[UserRules, _Rights]] = {}
 
     # the dialogue

@@ -65,7 +65,7 @@ class Guard:
         """`clock` gives seconds and never goes back. Raises OSError or ValueError for a bad file of CAs."""
         self.users = users
         self.lockout = Lockout(settings.login, clock)
-        self._recognisers = self._made(settings)
+        self._recognisers = self.recognisers(settings)
         self._pool = ThreadPoolExecutor(HASHERS, "password")
         self._waiting = 0
         self._checks: set[asyncio.Task[Outcome]] = set()
@@ -77,12 +77,13 @@ class Guard:
         """The settings of logins."""
         return self.lockout.login
 
-    def renew(self, settings: RelaySettings) -> None:
-        """Take other settings; who is locked out stays so. Raises like the constructor, and changes nothing then."""
-        self._recognisers = self._made(settings)
+    def renew(self, settings: RelaySettings, recognisers: dict[str, Recogniser]) -> None:
+        """Take other settings, with what `recognisers` made of them; who is locked out stays so."""
+        self._recognisers = recognisers
         self.lockout.login = settings.login
 
-    def _made(self, settings: RelaySettings) -> dict[str, Recogniser]:
+    def recognisers(self, settings: RelaySettings) -> dict[str, Recogniser]:
+        """Who knows the clients of each file of CAs. Raises OSError or ValueError for a bad one."""
         names = {listener.client_ca for listener in settings.listeners if listener.client_ca}
         return {name: Recogniser(self.users, settings.certificates, Path(name)) for name in names}
 

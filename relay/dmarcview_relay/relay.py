@@ -213,15 +213,13 @@ class Relay:
             raise RelayError("the host's name cannot change while the relay runs: start it again")
         _check_routes(settings)
         try:
-            self._policy.configure(settings)
-            self._guard.renew(settings)
-            self.settings = settings
+            rules, recognisers = self._policy.rules(settings), self._guard.recognisers(settings)
             self.listening = await self._entrance.change(settings.listeners, settings.limits, _certificates(settings))
         except (AllowError, ValueError, OSError) as error:
-            self.settings = before
-            self._policy.configure(before)
-            self._guard.renew(before)
             raise RelayError(str(error)) from None
+        self.settings = settings
+        self._policy.use(rules)
+        self._guard.renew(settings, recognisers)
         self._courier.settings = settings
         self._drop.limits = settings.limits
         self.worker.reroute(settings, self._returns(settings))
