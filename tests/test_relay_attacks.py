@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import dataclasses
+import hashlib
 import os
 import resource
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +22,7 @@ from smtp_talk import QUICK, RUA, Talk
 from dmarcview_relay import drop
 from dmarcview_relay.allow import AllowList
 from dmarcview_relay.author import AuthorError, read_mailboxes
+from dmarcview_relay.client_auth import MOST_ITERATIONS, Credentials, log_in
 from dmarcview_relay.drop import AGAIN_SECONDS, Drop, leave
 from dmarcview_relay.envelope import Recipient
 from dmarcview_relay.keyfile import KeyFault
@@ -31,6 +35,7 @@ from dmarcview_relay.relay import Relay, RelayError
 from dmarcview_relay.saslprep import LONGEST, PrepError, saslprep
 from dmarcview_relay.settings import Keys, RelayListener, RelaySettings
 from dmarcview_relay.suppress import FOR_EVER
+from dmarcview_relay.wire import Reply as WireReply
 from dmarcview_smtp.address import Address, AddressError, read_address
 from dmarcview_smtp.files import SPARE_FILES
 
@@ -122,6 +127,26 @@ def test_settings_that_were_not_taken_allow_nothing(tmp_path: Path) -> None:
             await relay.stop()
 
     asyncio.run(run())
+
+
+def test_the_rounds_that_a_smarthost_asks_for_hold_up_nobody_else(monkeypatch: Any) -> None:
+    derive, threads = hashlib.pbkdf2_hmac, []
+
+    def seen(*given: Any) -> bytes:
+        threads.append(threading.current_thread())
+        return derive(*given)
+
+    async def ask(line: str) -> WireReply:
+        if not line.startswith("AUTH"):
+            return WireReply(535, (b"5.7.8 no",))
+        nonce = base64.b64decode(line.split()[2]).decode().partition(",r=")[2]
+        challenge = f"r={nonce}far,s=c2FsdA==,i={MOST_ITERATIONS}"
+        return WireReply(334, (base64.b64encode(challenge.encode()),))
+
+    monkeypatch.setattr(hashlib, "pbkdf2_hmac", seen)
+    assert asyncio.run(log_in(Credentials("me", "secret"), ["SCRAM-SHA-256"], ask)).startswith("refused")
+    assert threads
+    assert threads[0] is not threading.main_thread()
 
 
 # what grows, and what half of is left

@@ -5,6 +5,7 @@ Passwords go nowhere but to the wire; what the other side answers is cleaned of 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -83,7 +84,8 @@ async def _scram(credentials: Credentials, ask: Ask, nonce: str = "") -> Reply:
         raise _Fault(f"asks for {rounds} rounds of SCRAM-SHA-256, outside {FEWEST_ITERATIONS} to {MOST_ITERATIONS}")
     last = f"c={_b64('n,,')},r={fields['r']}"
     signed = ",".join((first, challenge, last)).encode()
-    salted = hashlib.pbkdf2_hmac("sha256", credentials.password.encode(), salt, rounds)
+    password = credentials.password.encode()  # the other side says how long this takes, up to half a second
+    salted = await asyncio.to_thread(hashlib.pbkdf2_hmac, "sha256", password, salt, rounds)
     key = _mac(salted, b"Client Key")
     proof = bytes(a ^ b for a, b in zip(key, _mac(hashlib.sha256(key).digest(), signed), strict=True))
     reply = await ask(_b64(f"{last},p={base64.b64encode(proof).decode()}"))
