@@ -18,15 +18,27 @@ from urllib.parse import urlsplit
 
 import pytest
 from conftest import need
-from dashboard_data import TODAY, Reporter, fill, noon, record_xml, report_xml, taken
+from dashboard_data import HOSTILE_NAME, TODAY, Reporter, fill, noon, record_xml, report_xml, taken
 
+from dmarcview.dashboard import shell
 from dmarcview.dashboard.app import create_app
 from dmarcview.dashboard.serve import Server
-from dmarcview.store import Store
+from dmarcview.store import Store, sent
+from dmarcview_relay.outcome import FAILED, RemoteReply
+from tests.sent_data import attempt
 
 pytestmark = pytest.mark.browser
 
-PAGES = ("/", "/sources", "/reports", "/intake")
+PAGES = tuple(path for _, path, _ in shell.PAGES)
+# the log of the relay: a mail that arrived, and one whose strangers all try to break out
+SENT = [
+    attempt(at=noon() - 3_600),
+    attempt(
+        at=noon() - 60, queue_id="Qevil", sender=f"{HOSTILE_NAME}@evil.example", recipient=f"{HOSTILE_NAME}@x.example",
+        recipient_domain="x.example", message_id=HOSTILE_NAME, dkim=((HOSTILE_NAME, "s"),), outcome=FAILED,
+        reply=RemoteReply(550, "5.0.0", HOSTILE_NAME + "\n\x1b[31m", "rcpt"),
+    ),
+]  # fmt: skip
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SLOW = 60_000  # milliseconds that a loaded machine may take to answer
 WEIGHT = 3_000_000  # bytes on the wire of the first visit
@@ -56,6 +68,7 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with fill(tmp_path_factory.mktemp("site"), hostile=True, days=50) as store:
+        sent.append(store.ledger, "r1", list(enumerate(SENT, 1)))
         running = Site(store)
         yield running
         running.stop()
@@ -210,9 +223,13 @@ def test_a_hostile_reporter_is_inert(visit: Visit) -> None:
     assert "[U+202E]" in page.inner_text("h1")
     page.click("#raw-button")
     page.wait_for_selector("#raw-xml")
-    for path in PAGES:
+    for path in (*PAGES, "/sent?row=r1-2"):
         visit.open(path)
         page.wait_for_timeout(400)
+        assert page.evaluate("window.hacked === undefined"), path
+        assert page.locator("img[src=x]").count() == 0, path
+    page.wait_for_selector("#sent-reply")
+    assert "[U+202E]<img src=x" in page.inner_text("#sent-reply")
     assert page.evaluate("window.hacked === undefined")
     assert page.locator("img[src=x]").count() == 0
 
@@ -326,6 +343,9 @@ def test_axe_finds_nothing_serious_on_any_page(chromium: Any, site: Site, scheme
         "/reports": ".ag-row .chip",
         f"/reports/{key}": "table.stacked tbody tr",
         "/intake": "#intake-backlog",
+        "/sent": ".ag-row .chip",
+        "/sent?row=r1-2": "#sent-reply",
+        "/sent?find=nothing": "#sent-none .empty",
         "/?domain=example.net&class=forwarder": ".empty",
     }
     for path, drawn in ready.items():
@@ -462,7 +482,7 @@ def test_a_foreign_host_name_is_refused_and_health_is_told(site: Site) -> None:
     assert ask(site, "/healthz")[0] == 200
     assert ask(site, "/readyz")[2] == b"ready\n"
     told = json.loads(ask(site, "/version")[2])
-    assert told == {"version": str(site.store.version()), "waiting": 0, "sent": 0}
+    assert told == {"version": str(site.store.version()), "waiting": 0, "sent": sent.version(site.store.ledger)}
     assert ask(site, "/", Host="evil.example")[0] == 421
     assert ask(site, "/raw/" + "0" * 24 + ".xml")[0] == 404
     assert ask(site, "/raw/..%2f..%2fledger.xml")[0] in (404, 200)
