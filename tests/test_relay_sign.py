@@ -10,7 +10,7 @@ import dkim
 import pytest
 from dkim.canonicalization import Relaxed, Simple
 from dkim.util import parse_tag_value
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmarcview_relay.dkimdns import record
@@ -51,6 +51,7 @@ bodies = st.lists(st.sampled_from([b" ", b"\t", b"\r\n", b"\r\n", b"a", b"b ", b
 )
 
 
+@settings(deadline=None)
 @given(bodies | st.binary(max_size=60).map(with_crlf))
 def test_our_canonical_bodies_are_those_of_dkimpy(body: bytes) -> None:
     if body.endswith((b" ", b"\t")):  # dkimpy leaves a blank there, since its pattern wants a line end
@@ -155,6 +156,7 @@ def test_a_header_that_readers_take_in_different_ways_is_not_signed(ring: KeyRin
         signer(ring).sign(header + b"\r\nbody\r\n", "example.org")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_raise_anything_but_what_is_promised(kept: tuple[Signer, SigningKey], header: bytes) -> None:
     try:
@@ -170,6 +172,7 @@ def test_a_field_of_any_name_leaves_the_signature_right(kept: tuple[Signer, Sign
     assert dkim.verify(content, dnsfunc=lambda _, **__: record(kept[1]).encode())
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(
