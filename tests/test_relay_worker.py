@@ -47,13 +47,14 @@ def settings(*routes: Route, **changes: object) -> RelaySettings:
         queue=Schedule(reserve_bytes=0),
         delivery=Delivery(idle=0.5, connect=60.0),
         routes=routes,
+        stop_seconds=0.2,
     )
     return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
 
 
 @asynccontextmanager
 async def relaying(folder: Path, wanted: RelaySettings, clock: Callable[[], float] = time.time) -> AsyncIterator[Relay]:
-    relay = Relay(dataclasses.replace(wanted, stop_seconds=0.2), folder / "relay", clock=clock)
+    relay = Relay(wanted, folder / "relay", clock=clock)
     await relay.start()
     try:
         yield relay
@@ -216,6 +217,24 @@ def test_what_a_person_held_during_a_try_is_not_tried_again_until_it_is_released
             admin.release(queued.id)
             admin.close()
             await until(lambda: sink.taken["m"])
+        await sink.stop()
+
+    asyncio.run(story())
+
+
+def test_what_a_person_retries_is_tried_at_once_also_where_no_connection_could_be_made(tmp_path: Path) -> None:
+    async def story() -> None:
+        clock, sink = Clock(), await Sink().start()
+        await sink.stop()
+        async with relaying(tmp_path, settings(route("*", sink.port)), clock) as relay:
+            queued = await put(relay, "m", "x@far.test")
+            await until(lambda: len(sent(tmp_path)) == 1)
+            await sink.start(sink.port)
+            admin = QueueAdmin(tmp_path / "relay")
+            assert admin.retry(queued.id) == 1
+            admin.close()
+            await until(lambda: sink.taken["m"])
+            assert [attempt.tries for attempt in sent(tmp_path)] == [1, 2]
         await sink.stop()
 
     asyncio.run(story())

@@ -204,6 +204,8 @@ class Worker:
         most = self.settings.delivery.recipients
         for key, group in parts.items():
             destination = self._destinations[key]
+            if any(ticket.tries and not ticket.next_at for ticket in group):
+                destination.paused_until = 0.0  # somebody wants it tried now, and may have mended what was wrong
             for start in range(0, len(group), most):
                 job = Job(queued, tuple(group[start : start + most]), content)
                 self._claimed.update(ticket.number for ticket in job.tickets)
