@@ -178,6 +178,32 @@ def test_the_link_of_a_row_that_stays_keeps_the_view_that_was_chosen_since(visit
     until(page, f"{shown}.every(row => row.querySelector('.cell-link')?.search.includes('domain=example.net'))")
 
 
+def test_the_picker_shows_the_days_of_the_page_that_is_open(visit: Visit) -> None:
+    page = visit.open("/sources")
+    days = "document.querySelector('#filter-dates').innerText"
+    until(page, f"{days} + ', UTC' === document.querySelector('#sources-window').innerText")
+    reported = page.inner_text("#filter-dates")
+    assert not reported.endswith("22 Nov 2026")
+    page.click("#nav-sent")
+    until(page, f"{days} === '24 Oct 2026 – 22 Nov 2026'")
+    until(page, f"{days} + ', UTC' === document.querySelector('#sent-window')?.innerText")
+    page.click("#nav-intake")
+    until(page, f"{days} === '{reported.split(' – ')[0]} – 22 Nov 2026'")
+    until(
+        page,
+        f"document.querySelector('#intake-window')?.innerText === 'Received since {reported.split(' – ')[0]}, UTC'",
+    )
+    page.click("#nav-reports")
+    until(page, f"{days} === '{reported}'")
+    pick(page, "filter-period", "Last 7 days")
+    page.wait_for_url("**/reports?days=7")
+    page.click("#nav-sent")
+    until(page, f"{days} === '16 Nov 2026 – 22 Nov 2026'")
+    assert urlsplit(page.url).query == "days=7"
+    visit.open("/sent?from=2026-11-01&to=2026-11-03")
+    until(page, f"{days} === '1 Nov 2026 – 3 Nov 2026'")
+
+
 def test_the_way_from_a_source_to_its_label_and_back(visit: Visit) -> None:
     page = visit.open("/sources?domain=example.com")
     page.click("a.cell-link:has-text('vps-67')")

@@ -92,7 +92,7 @@ def test_a_window_that_is_backwards_or_endless_is_put_right() -> None:
 
 def test_controls_and_links_agree() -> None:
     view = url.View("example.org", 90, source_class="own", result="fail")
-    values = shell.controls(view, TODAY)
+    values = shell.controls(view, view.window(TODAY))
     assert shell.chosen(url.View(days=90), "filter-domain", values) == view
     dated = shell.chosen(view, "filter-dates", ("*", "range", ["2026-01-01", "2026-01-31"], "*", "*"))
     assert dated == url.View(since=date(2026, 1, 1), until=date(2026, 1, 31))

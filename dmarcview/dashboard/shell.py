@@ -219,14 +219,13 @@ def domain_options(domains: Sequence[str], chosen: str | None) -> list[dict[str,
     return [{"value": ALL, "label": "All domains"}, *({"value": n, "label": text.show(n, 64)} for n in names)]
 
 
-def controls(view: url.View, last: date) -> tuple[str, str, list[str], str, str]:
-    """Values of the five filters for a View: domain, period, dates, class, result."""
-    since, until = view.window(last)
+def controls(view: url.View, days: tuple[date, date]) -> tuple[str, str, list[str], str, str]:
+    """Values of the five filters for a View: domain, period, dates (the first and last of `days`), class, result."""
     period = str(view.days) if view.since is None and view.days in url.PERIODS else "range"
     return (
         view.domain or ALL,
         period,
-        [since.isoformat(), until.isoformat()],
+        [day.isoformat() for day in days],
         view.source_class or ALL,
         view.result or ALL,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, no_update
@@ -52,12 +53,12 @@ def _filters(app: Dash, desk: Desk) -> None:
         *(Output(f"filter-{n}", "value") for n in names),
         *(Output(f"nav-{key}", "href") for key, _, _ in shell.PAGES),
         Input("url", "search"),
+        Input("url", "pathname"),
         *(Input(f"filter-{n}", "value") for n in names),
         Input("filters-clear", "n_clicks"),
     )
-    def filters(search: Any, *values: Any) -> tuple[Any, ...]:
-        view = url.parse(search)
-        last = frames.last_complete(view)
+    def filters(search: Any, pathname: Any, *values: Any) -> tuple[Any, ...]:
+        view, path = url.parse(search), _path(desk, pathname)
         changed = str(ctx.triggered_id or "")
         new = view
         if changed == "filters-clear":
@@ -68,13 +69,13 @@ def _filters(app: Dash, desk: Desk) -> None:
             picked = (*words[:2], given.two_days(dates), *words[2:])
             if changed == "filter-dates" and picked[2] is None:
                 raise PreventUpdate  # only the first of two days is picked yet
-            if shell.controls(view, last) == picked:
+            if shell.controls(view, _days(desk, path, view)) == picked:
                 raise PreventUpdate
             new = shell.chosen(view, changed, picked)
         written = url.write(replace(new, source=view.source if new == view else None))
-        links = [url.href(desk.prefix, path, replace(new, source=None, row=None)) for _, path, _ in shell.PAGES]
+        links = [url.href(desk.prefix, to, replace(new, source=None, row=None)) for _, to, _ in shell.PAGES]
         same = new == view
-        return (no_update if same else written, *shell.controls(new, frames.last_complete(new)), *links)
+        return (no_update if same else written, *shell.controls(new, _days(desk, path, new)), *links)
 
     @app.callback(
         Output("filter-domain", "data"), Input("version", "data"), Input("sent-version", "data"), Input("url", "search")
@@ -94,10 +95,25 @@ def _pages(app: Dash, desk: Desk) -> None:
         State("page", "data-path"),
     )
     def page(pathname: Any, _: Any, search: Any, drawn: Any) -> tuple[Any, str]:
-        path = "/" + given.word(pathname).removeprefix(desk.prefix).strip("/")
+        path = _path(desk, pathname)
         if ctx.triggered_id == "again" and drawn == path:
             raise PreventUpdate  # its pieces ask for themselves
         return _page(desk, path, url.parse(search)), path
+
+
+def _path(desk: Desk, pathname: Any) -> str:
+    """The page of an address: without the prefix of the dashboard."""
+    return "/" + given.word(pathname).removeprefix(desk.prefix).strip("/")
+
+
+def _days(desk: Desk, path: str, view: url.View) -> tuple[date, date]:
+    """The first and last day that a page shows of a view: mail that comes or leaves is known at once, reports later."""
+    if path == "/sent":
+        return SentFrames(desk.frames).window(view)
+    if path == "/intake":
+        first, last = desk.papers.days_of_receipt(view)
+        return first, last or desk.frames.today()
+    return desk.frames.window(view)
 
 
 def _page(desk: Desk, path: str, view: url.View) -> Any:
