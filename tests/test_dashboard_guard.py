@@ -20,6 +20,7 @@ from dmarcview.dashboard import guard, routes, url
 from dmarcview.dashboard.app import create_app
 from dmarcview.dashboard.frames import Frames
 from dmarcview.dashboard.papers import Papers
+from dmarcview.dashboard.sent import SentFrames
 from dmarcview.dashboard.serve import Server
 from dmarcview.store import Store, StoreError
 
@@ -283,6 +284,7 @@ def test_only_files_fill_the_cache_and_each_fills_it_once(store: Store, monkeypa
     [
         ("export/sources.csv", Frames, "sources"),
         ("export/reports.csv", Papers, "reports"),
+        ("export/sent.csv", SentFrames, "rows"),
         ("raw/abc.xml", Papers, "xml"),
     ],
 )
