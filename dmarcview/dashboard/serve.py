@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 MAX_BODY = 2_000_000  # bytes of one request; callbacks send a few hundred
 CONNECTIONS = 200
 IDLE_SECONDS = 30
+STOP_SECONDS = 2  # that answers under way may take at the stop
 
 
 class Server:
@@ -75,6 +76,9 @@ class Server:
         """End `run` from another thread."""
         self._stopping = True
         self._server.close()
+        # DuckDB fills the log with leaks when the process ends while threads or frozen objects hold what is its own
+        self._server.task_dispatcher.shutdown(timeout=STOP_SECONDS)
+        gc.unfreeze()
 
 
 def _first_port(server: Any) -> int:

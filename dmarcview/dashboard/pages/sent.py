@@ -35,12 +35,19 @@ TRUST = {
     "dane": "encrypted, verified by DANE",
 }
 COLUMNS: list[dict[str, Any]] = [
-    {"field": "to", "headerName": "Recipient", "cellRenderer": "InnerLink", "flex": 2, "minWidth": 220},
+    {
+        "field": "to",
+        "headerName": "Recipient",
+        "cellRenderer": "InnerLink",
+        "flex": 2,
+        "minWidth": 220,
+        "tooltipField": "to",
+    },
     {"field": "outcome", "headerName": "Outcome", "cellRenderer": "StateChip", "width": 130},
     {"field": "reply", "headerName": "What the other side said", "flex": 3, "minWidth": 220, "tooltipField": "reply"},
     {"field": "sender", "headerName": "Sender", "flex": 1, "minWidth": 150, "tooltipField": "sender"},
-    {"field": "tries", "headerName": "Try", "type": "rightAligned", "width": 74},
-    {"field": "at", "headerName": "Time", "width": 188, "sort": "desc"},
+    {"field": "tries", "headerName": "Try", "type": "rightAligned", "width": 68},
+    {"field": "at", "headerName": "Time", "width": 176, "sort": "desc"},
 ]
 
 
