@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dmarcview import query
@@ -37,6 +38,19 @@ class Library(Store):
         `fields` are those of `query.Sent`: `to="example.net"`.
         """
         return query.sent(self, asked if asked is not None else query.Sent(**fields), limit=None)
+
+    def reconcile(
+        self, filters: Filters | None = None, *, receivers: Mapping[str, str] | None = None, **fields: Any
+    ) -> pd.DataFrame:
+        """What was sent beside what was reported: a row a day, source, From, selector and receiver, oldest first.
+
+        The columns are those of `reconcile.COLUMNS` (see docs/reference/columns.md); `receivers` names reporters by
+        the domain of an MX host or of recipients, as [reconcile] receivers does. `dmarcview.reconcile.reconcile`
+        gives findings and receivers, too.
+        """
+        from dmarcview import reconcile
+
+        return reconcile.reconcile(self, _filters(filters, fields), receivers).rows
 
 
 def _filters(filters: Filters | None, fields: dict[str, Any]) -> Filters:

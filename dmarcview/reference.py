@@ -78,7 +78,8 @@ def _type(hint: Any) -> str:
         inner = typing.get_args(hint)[0]
         return "tables" if dataclasses.is_dataclass(inner) else f"list of {_TYPES[inner]}"
     if outer is not None:
-        return "table of days by domain" if typing.get_args(hint)[1] is int else "table of lists of text by domain"
+        inner = typing.get_args(hint)[1]
+        return f"table of {'days' if inner is int else 'text' if inner is str else 'lists of text'} by domain"
     return _TYPES.get(hint, str(hint))
 
 
@@ -125,7 +126,9 @@ def _sentence(text: str | None) -> str:
 
 
 def columns_page() -> str:
-    """The public columns of a record row."""
+    """The public columns of a record row, and of sent against reported."""
+    from dmarcview.reconcile.words import CODES as FINDINGS
+    from dmarcview.reconcile.words import COLUMNS as SENT_AGAINST_REPORTED
     from dmarcview_reports.schema import COLUMNS
 
     lines = [
@@ -144,6 +147,21 @@ def columns_page() -> str:
         "",
         "`texts` are lists of text. `dkim` is a list of {domain, selector, result, human_result}; `spf` a list of",
         "{domain, scope, result, human_result}.",
+        "",
+        "## Sent against reported",
+        "",
+        "One row is one day, source, From, selector and receiver: `Store.reconcile()` and the `rows` of",
+        "`dmarcview reconcile --json`. Missing numbers are NaN here and null there.",
+        "",
+        "| column | type | meaning |",
+        "| --- | --- | --- |",
+        *(f"| `{name}` | {kind} | {text} |" for name, (kind, text) in SENT_AGAINST_REPORTED.items()),
+        "",
+        "`findings` are of these; a finding of `dmarcview reconcile` sums them over the days:",
+        "",
+        "| code | meaning | first check |",
+        "| --- | --- | --- |",
+        *(f"| `{code}` | {words.meaning} | {words.check} |" for code, words in FINDINGS.items()),
     ]
     return "\n".join(lines) + "\n"
 

@@ -128,6 +128,11 @@ def _sent(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=_whole, default=50, help="most rows, 0 for all (50)")
 
 
+def _reconcile(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rows", action="store_true", help="rows by day, source, From, selector and receiver, too")
+    parser.add_argument("--limit", type=_whole, default=50, help="most lines of each table, 0 for all (50)")
+
+
 def _queue(parser: argparse.ArgumentParser) -> None:
     actions = ("list", "show", "retry", "hold", "release", "delete", "redirect", "suppressed")
     parser.add_argument("action", nargs="?", choices=actions, default="list")
@@ -192,6 +197,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("export", "ask:run_export", "Write record rows for other programs.", _export, True),
     Command("label", "label:run", "Say yourself what a source is.", _label),
     Command("sent", "sent:run", "What the relay sent, to whom, and what the other side said.", _sent),
+    Command("reconcile", "reconcile:run", "What was sent against what receivers reported.", _reconcile, True),
     Command("queue", "queue:run", "Mail that waits to be delivered: see it, hold it, try it, redirect it.", _queue),
     Command("user", "user:run", "Who may log in at the relay, and what each may send.", _user),
     Command("sendmail", "sendmail:run", "Hand a mail to the relay, as /usr/sbin/sendmail does.", _sendmail),

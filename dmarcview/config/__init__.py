@@ -18,6 +18,7 @@ from dmarcview.config.settings import (
     Geo,
     Ingest,
     Receive,
+    Reconcile,
     Trust,
 )
 
@@ -32,6 +33,7 @@ __all__ = [
     "Geo",
     "Ingest",
     "Receive",
+    "Reconcile",
     "Trust",
     "data_dir",
     "find",

@@ -133,6 +133,17 @@ class Trust:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconcile:
+    """What was sent beside what was reported."""
+
+    receivers: Mapping[str, str] = _m(
+        "Who reports for whom, where it is not found right: the domain of an MX host or of recipients (names below it "
+        'count too), and the domain of the reporter. Such as `{"mx.example.net" = "reports.example.com"}`.',
+        kind="domain",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Dns:
     """Look-ups."""
 
@@ -192,6 +203,7 @@ class Config:
     relay: RelaySettings = field(default_factory=RelaySettings)
     limits: Limits = field(default_factory=Limits)
     trust: Trust = field(default_factory=Trust)
+    reconcile: Reconcile = field(default_factory=Reconcile)
     dns: Dns = field(default_factory=Dns)
     geo: Geo = field(default_factory=Geo)
     dashboard: Dashboard = field(default_factory=Dashboard)

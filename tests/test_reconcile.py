@@ -1,0 +1,487 @@
+"""Sent against reported: each finding from a small world with numbers by hand, and totals that are exact always."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dmarcview.cli import main
+from dmarcview.config import ConfigError
+from dmarcview.config import read as read_config
+from dmarcview.library import Library
+from dmarcview.query import Filters
+from dmarcview.reconcile import CODES, COLUMNS, Reconciled, reconcile, wilson
+from dmarcview.reconcile.receivers import Receivers
+from dmarcview.store import SourceRow, sent
+from dmarcview_relay.outcome import DEFERRED, FAILED
+from tests.reconcile_world import KEY, NOW, RELAY, mails, seen, told, world
+from tests.store_data import D0, DAY
+
+EVIDENCE = ({"code": "own_network", "text": "The address lies in 198.51.100.0/24, which you named as yours."},)
+
+
+def asked(folder: Path, deliveries: Any = (), reports: Any = (), *, now: int = NOW, sources: Any = (),
+          receivers: Any = None, **fields: Any) -> Reconciled:  # fmt: skip
+    with world(folder, deliveries, reports, now=now) as store:
+        if sources:
+            store.put_sources(
+                [SourceRow("example.org", ip, kind, messages=4, evidence=EVIDENCE)
+                 for ip, kind in sources]
+            )  # fmt: skip
+        return reconcile(store, Filters(**fields), receivers)
+
+
+def one_row(answer: Reconciled, **fields: Any) -> dict[str, Any]:
+    rows = [row for row in answer.rows.to_dict("records") if all(row[name] == value for name, value in fields.items())]
+    assert len(rows) == 1, answer.rows
+    return rows[0]
+
+
+def findings(answer: Reconciled) -> list[tuple[str, str, int, int]]:
+    picked = answer.findings[["code", "source_ip", "messages", "total"]]
+    return [tuple(row) for row in picked.itertuples(index=False, name=None)]
+
+
+def test_what_was_sent_and_reported_is_covered(tmp_path: Path) -> None:
+    answer = asked(tmp_path, mails(10), [told((RELAY, 9, seen()))])
+    row = one_row(answer)
+    assert list(answer.rows.columns) == list(COLUMNS)
+    assert (row["sent"], row["reported"], row["state"], row["matched_by"]) == (10, 9, "complete", "address")
+    assert (str(row["day"])[:10], row["source_ip"], row["receiver"]) == ("2026-01-01", RELAY, "far.test")
+    assert (row["dkim_domain"], row["dkim_selector"], row["source_class"]) == ("example.org", "s1", "own")
+    # Wilson by hand: centre (0.9 + 3.8414/20) / 1.38414 = 0.78899, half 1.959964 sqrt(0.009 + 0.0096036) / 1.38414
+    assert row["coverage"] == 0.9
+    assert (round(row["low"], 4), round(row["high"], 4)) == (0.5958, 0.9821)
+    assert findings(answer) == []
+
+
+def test_the_interval_holds_its_ends() -> None:
+    low, high = wilson([0, 5, 0], [5, 5, 0])
+    assert (low[0], high[1], low[2], high[2]) == (0, 1, 0, 1)
+    assert round(float(high[0]), 4) == 0.4345  # z^2 / (n + z^2)
+    assert round(float(low[1]), 4) == 0.5655
+
+
+def test_every_kind_of_row_counts_as_sent_that_the_receiver_accepted(tmp_path: Path) -> None:
+    more = [*mails(2, kind="bounce", sender=""), *mails(1, kind="warning"), *mails(4, outcome=DEFERRED)]
+    answer = asked(tmp_path, [*mails(3), *more, *mails(1, outcome=FAILED)], [told((RELAY, 6, seen()))])
+    assert one_row(answer)["sent"] == 6
+
+
+@pytest.mark.parametrize(
+    ("source_class", "shape", "code"),
+    [
+        ("unknown", seen(None, "fail"), "forged"),
+        ("unknown", seen(None, "pass"), "unknown_sender"),
+        ("unknown", seen("pass", "fail", selector="other"), "unknown_sender"),
+        ("own", seen(None, "pass"), "bypass"),
+        ("third_party", seen("pass", "fail", selector="news"), "third_party"),
+        ("forwarder", seen("fail", "fail"), "forwarded"),
+        ("unknown", seen("pass", "fail"), "forwarded"),
+        ("unknown", seen("fail", "fail", overrides=("forwarded",)), "forwarded"),
+        ("own", seen("pass", "pass"), "bypass"),
+    ],
+)
+def test_what_was_never_sent_is_told_apart_by_the_class_of_its_source(
+    tmp_path: Path, source_class: str, shape: Any, code: str
+) -> None:
+    reports = [told((RELAY, 10, seen()), ("198.51.100.7", 4, shape))]
+    answer = asked(tmp_path, mails(10), reports, sources=[("198.51.100.7", source_class)])
+    assert findings(answer) == [(code, "198.51.100.7", 4, 4)]
+    row = one_row(answer, source_ip="198.51.100.7")
+    assert (row["sent"], row["reported"], row["state"], row["matched_by"]) == (0, 4, "unsent", "")
+    assert (row["findings"], row["source_class"]) == ([code], source_class)
+    assert math.isnan(row["coverage"])
+    assert answer.findings["evidence"][0] == [EVIDENCE[0]["text"]]
+
+
+def test_signed_by_us_and_reported_without_a_good_signature_is_told_with_both_numbers(tmp_path: Path) -> None:
+    rows = (RELAY, 6, seen()), (RELAY, 3, seen("fail")), (RELAY, 1, seen(None))
+    answer = asked(tmp_path, mails(10), [told(*rows)])
+    assert findings(answer) == [("dkim_broken", RELAY, 4, 10)]
+    assert one_row(answer)["dkim_fail"] == 4
+
+
+def test_mail_that_nobody_signed_is_not_a_broken_signature(tmp_path: Path) -> None:
+    answer = asked(tmp_path, mails(10, dkim=()), [told((RELAY, 10, seen(None)))])
+    assert findings(answer) == []
+    assert one_row(answer)["dkim_domain"] == ""
+
+
+def test_an_address_that_spf_did_not_pass_is_told(tmp_path: Path) -> None:
+    answer = asked(tmp_path, mails(10), [told((RELAY, 8, seen()), (RELAY, 2, seen(spf="softfail")))])
+    assert findings(answer) == [("spf_missed", RELAY, 2, 10)]
+    assert one_row(answer)["spf_fail"] == 2
+
+
+def test_a_second_signature_alone_still_finds_its_mails(tmp_path: Path) -> None:
+    both = (("example.org", "s1"), ("example.org", "e1"))
+    answer = asked(tmp_path, mails(5, dkim=both), [told((RELAY, 5, seen(selector="e1")))])
+    assert (one_row(answer)["reported"], one_row(answer)["dkim_selector"]) == (5, "s1")
+    assert findings(answer) == []
+
+
+def test_a_key_rotated_in_the_middle_is_two_rows(tmp_path: Path) -> None:
+    new = (("example.org", "s2"),)
+    rows = (RELAY, 5, seen()), (RELAY, 3, seen("fail", selector="s2")), (RELAY, 2, seen(selector="s2"))
+    answer = asked(tmp_path, [*mails(5), *mails(5, dkim=new)], [told(*rows)])
+    assert [(r.dkim_selector, r.sent, r.reported, r.dkim_fail) for r in answer.rows.itertuples()] == [
+        ("s1", 5, 5, 0),
+        ("s2", 5, 5, 3),
+    ]
+    assert findings(answer) == [("dkim_broken", RELAY, 3, 5)]
+
+
+def test_a_receiver_that_reports_too_little_is_told(tmp_path: Path) -> None:
+    answer = asked(tmp_path, mails(100), [told((RELAY, 50, seen()))])
+    assert findings(answer) == [("unreported", RELAY, 50, 100)]
+    assert one_row(answer)["findings"] == ["unreported"]
+
+
+def test_a_few_missing_mails_are_no_finding(tmp_path: Path) -> None:
+    answer = asked(tmp_path, mails(3), [told((RELAY, 2, seen()))])
+    assert one_row(answer)["coverage"] == pytest.approx(2 / 3)
+    assert findings(answer) == []
+
+
+def test_a_day_without_any_report_of_a_usual_reporter_counts_when_it_is_over(tmp_path: Path) -> None:
+    answer = asked(tmp_path, [*mails(20), *mails(20, 1)], [told((RELAY, 20, seen()))])
+    assert findings(answer) == [("unreported", RELAY, 20, 40)]
+    assert [r.coverage for r in answer.rows.itertuples()] == [1, 0]
+
+
+def test_receivers_that_never_report_are_left_out_of_the_denominator(tmp_path: Path) -> None:
+    silent = mails(30, host="mx.mute.test", recipient_domain="mute.test")
+    answer = asked(tmp_path, [*mails(10), *silent], [told((RELAY, 10, seen()))])
+    assert findings(answer) == []
+    row = one_row(answer, receiver="mute.test")
+    assert (row["state"], row["sent"], row["reported"]) == ("silent", 30, 0)
+    by = answer.receivers.set_index("receiver")
+    assert by.loc["mute.test", ["sent", "counted", "silent"]].tolist() == [30, 0, 30]
+    assert math.isnan(by.loc["mute.test", "coverage"])
+    assert by.loc["far.test", ["sent", "counted", "matched", "coverage"]].tolist() == [10, 10, 10, 1]
+
+
+def test_a_receiver_is_silent_before_its_first_report_and_on_domains_it_does_not_report(tmp_path: Path) -> None:
+    other = mails(7, 3, from_domain="example.com", dkim=())
+    answer = asked(tmp_path, [*mails(10, 0), *mails(10, 3), *other], [told((RELAY, 10, seen()), day=3)])
+    assert [(r.header_from, r.state) for r in answer.rows.itertuples()] == [
+        ("example.org", "silent"),
+        ("example.com", "silent"),
+        ("example.org", "complete"),
+    ]
+
+
+def test_a_day_whose_reports_may_still_come_is_open_and_does_not_count(tmp_path: Path) -> None:
+    deliveries = [*mails(10, 0), *mails(50, 1)]
+    answer = asked(tmp_path, deliveries, [told((RELAY, 10, seen()))], now=D0 + 2 * DAY + 3600)
+    assert [(r.state, r.sent) for r in answer.rows.itertuples()] == [("complete", 10), ("open", 50)]
+    assert math.isnan(answer.rows["coverage"][1])
+    assert answer.receivers.loc[0, ["counted", "open"]].tolist() == [10, 50]
+    assert findings(answer) == []
+
+
+def test_a_day_is_open_as_long_as_the_receiver_used_to_be_late(tmp_path: Path) -> None:
+    late = [told((RELAY, 10, seen()), late=5 * DAY)]
+    deliveries = [*mails(10, 0), *mails(50, 1)]
+    soon = asked(tmp_path / "a", deliveries, late, now=D0 + 6 * DAY)
+    assert soon.rows["state"].tolist() == ["complete", "open"]
+    after = asked(tmp_path / "b", deliveries, [told((RELAY, 10, seen()), late=5 * DAY)], now=D0 + 8 * DAY)
+    assert after.rows["state"].tolist() == ["complete", "complete"]
+
+
+def test_periods_of_another_zone_find_the_days_of_their_mails(tmp_path: Path) -> None:
+    """Reports from 07:00 to 07:00 UTC: 4 mails at 03:00 belong to the report of the day before."""
+    deliveries = [*mails(6, 0, hour=12), *mails(4, 1, hour=3), *mails(8, 1, hour=12)]
+    reports = [told((RELAY, 10, seen()), day=7 / 24), told((RELAY, 8, seen()), day=1 + 7 / 24)]
+    answer = asked(tmp_path, deliveries, reports)
+    assert [(r.sent, r.reported) for r in answer.rows.itertuples()] == [(6, 6), (12, 12)]
+    assert findings(answer) == []
+
+
+def test_a_report_of_several_days_is_laid_on_the_days_that_had_mail(tmp_path: Path) -> None:
+    deliveries = [*mails(1, 0), *mails(20, 2), *mails(9, 3)]
+    answer = asked(tmp_path, deliveries, [told((RELAY, 30, seen()), days=7)])
+    assert [(r.sent, r.reported) for r in answer.rows.itertuples()] == [(1, 1), (20, 20), (9, 9)]
+
+
+def test_mail_around_midnight_is_no_mail_never_sent(tmp_path: Path) -> None:
+    """Delivered at 23:58, noted by the receiver after midnight, in the report of the next day."""
+    deliveries = mails(3, 0, hour=23.97)
+    answer = asked(tmp_path, deliveries, [told((RELAY, 3, seen()), day=1)])
+    assert [(r.sent, r.reported) for r in answer.rows.itertuples()] == [(3, 3)]
+    assert findings(answer) == []
+
+
+def test_more_reported_than_sent_from_our_address_is_told(tmp_path: Path) -> None:
+    answer = asked(tmp_path, mails(10), [told((RELAY, 25, seen()))])
+    assert findings(answer) == [("more_reported", RELAY, 15, 25)]
+    assert one_row(answer)["coverage"] == 1
+
+
+def test_behind_nat_the_signature_joins_and_the_evidence_says_so(tmp_path: Path) -> None:
+    deliveries = mails(10, source="10.0.0.5")
+    reports = [
+        told(("203.0.113.80", 7, seen()), ("203.0.113.80", 3, seen("fail")), ("198.51.100.9", 2, seen(spf="fail")))
+    ]
+    answer = asked(tmp_path, deliveries, reports)
+    row = one_row(answer, source_ip="203.0.113.80")
+    assert (row["sent"], row["reported"], row["matched_by"]) == (10, 10, "signature")
+    assert findings(answer) == [
+        ("dkim_broken", "203.0.113.80", 3, 10),
+        ("forwarded", "198.51.100.9", 2, 2),
+    ]
+    assert "NAT" in answer.findings["evidence"][0][0]
+
+
+def test_two_outer_addresses_of_one_relay_are_one_source(tmp_path: Path) -> None:
+    reports = [told(("203.0.113.80", 6, seen()), ("203.0.113.81", 4, seen()))]
+    row = one_row(asked(tmp_path, mails(10, source="10.0.0.5"), reports))
+    assert (row["source_ip"], row["sent"], row["reported"]) == ("203.0.113.80", 10, 10)
+
+
+def test_a_public_address_that_nobody_reports_is_not_taken_for_one_behind_nat_by_a_forwarder(tmp_path: Path) -> None:
+    deliveries = [*mails(10, host="mx.mute.test", recipient_domain="mute.test", source="203.0.113.5")]
+    answer = asked(tmp_path, deliveries, [told(("198.51.100.9", 2, seen(spf="fail")))])
+    assert findings(answer) == [("forwarded", "198.51.100.9", 2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("host", "domain", "receiver", "known_by"),
+    [
+        ("aspmx.l.google.com", "hosted.example", "google.com", "mx"),
+        ("alt1.gmr-smtp-in.l.googlemail.com", "hosted.example", "google.com", "mx"),
+        ("hosted-example.mail.protection.outlook.com", "hosted.example", "microsoft.com", "mx"),
+        ("hosted-example.a-v1.mx.microsoft", "hosted.example", "microsoft.com", "mx"),
+        ("mta5.am0.yahoodns.net", "yahoo.com", "yahooinc.com", "mx"),
+        ("mx1.hoster.test", "corp.test", "corp.test", "recipient"),
+        ("mx1.hoster.test", "hosted.example", "hoster.test", "guess"),
+        ("[203.0.113.9]", "hosted.example", "hosted.example", "guess"),
+        ("", "Hosted.example.", "hosted.example", "guess"),
+        ("mx.filter.test", "hosted.example", "reports.test", "user"),
+        ("mx1.hoster.test", "told.example", "speaker.test", "envelope"),
+    ],
+)
+def test_a_hosted_domain_is_counted_with_its_host(host: str, domain: str, receiver: str, known_by: str) -> None:
+    reporters = ["google.com", "microsoft.com", "yahooinc.com", "corp.test"]
+    book = Receivers(reporters, {"filter.test": "reports.test"}, {"told.example": "speaker.test"})
+    assert book.taker(host, domain) == (receiver, known_by)
+
+
+def daily_world(reported: list[int]) -> tuple[list[Any], list[Any]]:
+    """A host whose reports go by another name, beside one that never reports, over five days."""
+    counts = [5, 12, 7, 30, 9]
+    deliveries = [
+        one
+        for day, count in enumerate(counts)
+        for one in (
+            *mails(count, day, host="mx.hoster.test", recipient_domain="a.example"),
+            *mails(10, day, host="mx.mute.test", recipient_domain="b.example"),
+        )
+    ]
+    return deliveries, [told((RELAY, n, seen()), day=day, by="dmarc-sender.test") for day, n in enumerate(reported)]
+
+
+def test_a_receiver_whose_counts_run_like_a_reporters_is_learned(tmp_path: Path) -> None:
+    deliveries, reports = daily_world([5, 12, 7, 29, 9])
+    answer = asked(tmp_path, deliveries, reports)
+    by = answer.receivers.set_index("receiver")
+    assert by.loc["dmarc-sender.test", ["sent", "reported", "matched"]].tolist() == [63, 62, 62]
+    assert by.loc["dmarc-sender.test", ["hosts", "known_by"]].tolist() == [["hoster.test"], ["learned"]]
+    assert by.loc["mute.test", "silent"] == 50
+    assert findings(answer) == []
+
+
+def test_counts_that_do_not_run_alike_teach_nothing_and_the_user_can_say_it(tmp_path: Path) -> None:
+    deliveries, reports = daily_world([1, 1, 7, 2, 1])
+    answer = asked(tmp_path / "a", deliveries, reports)
+    assert findings(answer) == [("other_receiver", RELAY, 12, 12)]
+    deliveries, reports = daily_world([1, 1, 7, 2, 1])
+    said = asked(tmp_path / "b", deliveries, reports, receivers={"hoster.test": "dmarc-sender.test"})
+    assert findings(said) == [("unreported", RELAY, 51, 63)]
+    by = said.receivers.set_index("receiver")
+    assert by.loc["dmarc-sender.test", "known_by"] == ["user"]
+
+
+def test_two_receivers_that_look_the_same_are_not_guessed_at(tmp_path: Path) -> None:
+    deliveries = [
+        one
+        for day in range(4)
+        for name in ("one", "two")
+        for one in mails(3, day, host=f"mx.{name}.test", recipient_domain=f"{name}.example")
+    ]
+    answer = asked(tmp_path, deliveries, [told((RELAY, 3, seen()), day=day, by="who.test") for day in range(4)])
+    assert findings(answer) == [("other_receiver", RELAY, 12, 12)]
+
+
+def test_a_report_that_names_the_recipients_domain_names_its_receiver(tmp_path: Path) -> None:
+    deliveries = mails(5, host="mx.hoster.test", recipient_domain="a.example")
+    answer = asked(tmp_path, deliveries, [told((RELAY, 5, seen(envelope_to="a.example")), by="speaker.test")])
+    assert one_row(answer)["receiver"] == "speaker.test"
+    assert findings(answer) == []
+
+
+def test_nothing_sent_at_all(tmp_path: Path) -> None:
+    answer = asked(tmp_path, (), [told((RELAY, 5, seen()), ("198.51.100.7", 2, seen(None, "fail")))])
+    assert (answer.rows["sent"].sum(), answer.rows["reported"].sum()) == (0, 7)
+    assert findings(answer) == [("unknown_sender", RELAY, 5, 5), ("forged", "198.51.100.7", 2, 2)]
+    assert answer.receivers["coverage"].isna().all()
+
+
+def test_nothing_reported_at_all(tmp_path: Path) -> None:
+    answer = asked(tmp_path, mails(8), ())
+    assert (one_row(answer)["state"], one_row(answer)["sent"]) == ("silent", 8)
+    assert len(answer.findings) == 0
+    assert answer.receivers.loc[0, ["sent", "counted", "silent"]].tolist() == [8, 0, 8]
+
+
+def test_nothing_at_all(tmp_path: Path) -> None:
+    answer = asked(tmp_path)
+    assert (len(answer.rows), len(answer.findings), len(answer.receivers)) == (0, 0, 0)
+    assert list(answer.rows.columns) == list(COLUMNS)
+
+
+def test_filters_choose_days_domains_receivers_sources_and_classes(tmp_path: Path) -> None:
+    deliveries = [
+        *mails(5),
+        *mails(6, 1),
+        *mails(7, 1, from_domain="shop.example.org"),
+        *mails(9, 1, from_domain="x.test"),
+    ]
+    forged = ("198.51.100.7", 2, seen(None, "fail"))
+    shop = RELAY, 7, seen(header_from="shop.example.org")
+    reports = [told((RELAY, 5, seen())), told((RELAY, 6, seen()), shop, forged, day=1)]
+    with world(tmp_path, deliveries, reports) as store:
+
+        def sums(**fields: Any) -> tuple[int, int]:
+            rows = store.reconcile(**fields)
+            return int(rows["sent"].sum()), int(rows["reported"].sum())
+
+        from datetime import date
+
+        assert sums() == (27, 20)
+        assert sums(domains=("example.org",)) == (18, 20)
+        assert sums(since=date(2026, 1, 2)) == (22, 15)
+        assert sums(until=date(2026, 1, 2)) == (5, 5)
+        assert sums(submitter="far.test") == (27, 20)
+        assert sums(submitter="nobody.test") == (0, 0)
+        assert sums(source_ip="198.51.100.0/24") == (0, 2)
+        assert sums(source_class="own") == (27, 18)
+        with pytest.raises(ValueError, match="all results"):
+            store.reconcile(result="fail")
+
+
+def test_a_subdomain_with_its_own_record_is_not_the_domain_above(tmp_path: Path) -> None:
+    deliveries = [*mails(5), *mails(7, from_domain="shop.example.org")]
+    shop = told((RELAY, 7, seen(header_from="shop.example.org")), domain="shop.example.org")
+    with world(tmp_path, deliveries, [told((RELAY, 5, seen())), shop]) as store:
+        assert store.reconcile(domains=("example.org",))["sent"].tolist() == [5]
+        assert store.reconcile(domains=("shop.example.org",))["sent"].tolist() == [7]
+
+
+def test_reports_that_are_not_believed_count_only_when_asked(tmp_path: Path) -> None:
+    with world(tmp_path, mails(5)) as store:
+        one = told((RELAY, 5, seen()))
+        store.append_many([type(one)(one.origin, one.raw, one.reading, type(one.verdict)("fail", "made up"))])
+        assert store.reconcile()["reported"].sum() == 0
+        assert store.reconcile(verified=False)["reported"].sum() == 5
+
+
+SOURCES = st.sampled_from([RELAY, "10.0.0.5", "203.0.113.80", "198.51.100.7"])
+DELIVERIES = st.lists(
+    st.tuples(st.integers(0, 5), st.floats(0, 23.9), st.integers(1, 9), SOURCES,
+              st.sampled_from(["mx.far.test", "mx.mute.test", "mx.near.test", ""]),
+              st.sampled_from([KEY, (), (("example.org", "s2"), ("example.org", "e1"))])),
+    max_size=6,
+)  # fmt: skip
+SHAPES = st.builds(seen, st.sampled_from(["pass", "fail", None]), st.sampled_from(["pass", "fail"]),
+                   selector=st.sampled_from(["s1", "s2", "e1", "x"]), d=st.sampled_from(["example.org", "other.test"]),
+                   overrides=st.sampled_from([(), ("forwarded",)]),
+                   envelope_to=st.sampled_from([None, "far.test"]))  # fmt: skip
+REPORTS = st.lists(
+    st.tuples(st.lists(st.tuples(SOURCES, st.integers(1, 10**12), SHAPES), min_size=1, max_size=4),
+              st.integers(-48, 150), st.one_of(st.sampled_from([0, 24, 24 * 7]), st.integers(1, 200)),
+              st.sampled_from(["far.test", "near.test", "who.test"])),
+    max_size=5,
+)  # fmt: skip
+
+
+@settings(max_examples=25, deadline=None)
+@given(DELIVERIES, REPORTS, st.randoms(use_true_random=False))
+def test_totals_are_exact_whatever_was_sent_and_reported_and_in_whatever_order(
+    deliveries: Any, reports: Any, random: Any
+) -> None:
+    lines = [one for day, hour, n, source, host, dkim in deliveries
+             for one in mails(n, day, hour=hour, source=source, host=host, dkim=dkim)]  # fmt: skip
+    papers = [told(*rows, day=hour / 24, days=hours / 24, by=by) for rows, hour, hours, by in reports]
+    with tempfile.TemporaryDirectory() as a, tempfile.TemporaryDirectory() as b:
+        first = asked(Path(a), lines, papers)
+        random.shuffle(lines)
+        random.shuffle(papers)
+        again = asked(Path(b), lines, [*papers, *papers])  # reports that are sent twice count once
+    assert first.rows["sent"].sum() == len(lines) == first.receivers["sent"].sum()
+    told_of = sum(count for rows, *_ in reports for _, count, _ in rows)
+    assert first.rows["reported"].sum() == told_of == first.receivers["reported"].sum()
+    assert (first.rows["dkim_fail"] <= first.rows["reported"]).all()
+    shares = first.rows[["low", "coverage", "high"]].dropna()
+    assert ((shares["low"] <= shares["coverage"]) & (shares["coverage"] <= shares["high"])).all()
+    assert set(first.findings["code"]) <= set(CODES)
+    for name in ("rows", "findings", "receivers"):
+        assert getattr(first, name).to_dict("records").__repr__() == getattr(again, name).to_dict("records").__repr__()
+
+
+def test_the_command_says_it_for_people_and_for_programs(tmp_path: Path, capsys: Any) -> None:
+    file = tmp_path / "dmarcview.toml"
+    file.write_text(f'[data]\ndir = "{tmp_path / "data"}"\n[reconcile]\nreceivers = {{ "mx.far.test" = "who.test" }}\n')
+    rows = (RELAY, 8, seen()), (RELAY, 2, seen("fail")), ("198.51.100.7", 3, seen(None, "fail"))
+    world(tmp_path / "data", mails(10), [told(*rows, by="who.test")]).close()
+    assert main(["reconcile", "--config", str(file), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["totals"] | {"low": 0, "high": 0} == {
+        "sent": 10, "reported": 13, "counted": 10, "matched": 10, "coverage": 1.0, "low": 0, "high": 0, "open": 0,
+        "silent": 0,
+    }  # fmt: skip
+    assert [(one["code"], one["messages"], one["first_day"]) for one in found["findings"]] == [
+        ("dkim_broken", 2, "2026-01-01"),
+        ("forged", 3, "2026-01-01"),
+    ]
+    assert [(row["sent"], row["reported"], row["coverage"]) for row in found["rows"]] == [(10, 10, 1), (0, 3, None)]
+    assert main(["reconcile", "--config", str(file), "--rows"]) == 0
+    text = capsys.readouterr().out
+    for part in ("10 accepted by receivers", "100.0 % of 10", "you said so", CODES["dkim_broken"].meaning,
+                 CODES["forged"].check, "example.org/s1", "complete"):  # fmt: skip
+        assert part in text
+
+
+def test_the_command_says_what_is_open(tmp_path: Path, capsys: Any) -> None:
+    import time
+
+    today = int(time.time()) // DAY - D0 // DAY
+    reports = [told((RELAY, 5, seen()), day=today - back) for back in range(12, 1, -1)]
+    world(tmp_path, mails(5, today), reports, now=int(time.time())).close()
+    assert main(["reconcile", "--data", str(tmp_path)]) == 0
+    assert "is not complete: 0.0 % in, usual reporters 0 of 1: far.test late." in capsys.readouterr().out
+
+
+def test_wrong_use_is_said(tmp_path: Path, capsys: Any) -> None:
+    world(tmp_path).close()
+    assert main(["reconcile", "--data", str(tmp_path), "--result", "fail"]) == 2
+    assert "all results" in capsys.readouterr().err
+    assert main(["reconcile", "--data", str(tmp_path)]) == 0
+    assert "Nothing was sent and nothing reported" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="not a domain"):
+        read_config('[reconcile]\nreceivers = { "a.test" = "no domain" }\n', {}, tmp_path)
+
+
+def test_the_sent_log_of_another_relay_counts_too(tmp_path: Path) -> None:
+    with world(tmp_path, mails(4), [told((RELAY, 9, seen()))]) as store:
+        assert isinstance(store, Library)
+        sent.append(store.ledger, "r2", list(enumerate(mails(5), 1)))
+        assert one_row(reconcile(store))["sent"] == 9
