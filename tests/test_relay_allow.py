@@ -137,6 +137,8 @@ def test_a_file_that_is_bad_at_the_start_is_a_fault_with_its_path(tmp_path: Path
     assert fault.startswith(f"{path}: ")
     assert ("line 2" in fault) == (content[-2:] == b"@\n")
     assert faults((str(tmp_path / "none"),)) == [f"{tmp_path / 'none'}: No such file or directory"]
+    [fault] = faults((str(tmp_path / "example.org"),))
+    assert fault.endswith("No such file or directory; if a domain is meant, write @example.org")
 
 
 def test_a_file_that_grows_while_it_is_read_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,4 +149,5 @@ def _fingerprint(state: os.stat_result) -> _Print:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    return f"{path}: {error.strerror if isinstance(error, OSError) else error}"
+    hint = f"; if a domain is meant, write @{path.name}" if isinstance(error, FileNotFoundError) and path.suffix else ""
+    return f"{path}: {error.strerror if isinstance(error, OSError) else error}{hint}"
