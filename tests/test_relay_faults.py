@@ -112,7 +112,7 @@ def test_a_queue_that_cannot_be_written_gives_452_and_no_250(tmp_path: Path, mon
             assert (await hand_in(relay))[-1].startswith("250 ")
             relay.queue._free = lambda _: 0
             relay.queue._writer.spare = 0
-            relay.queue._reserve = 1
+            relay.queue.reserve = 1
             replies = await hand_in(relay)
             assert len(replies) == 3
             assert replies[-1].startswith("452 4.3.1 ")  # at MAIL, before anything is sent

@@ -109,11 +109,11 @@ async def look(key: SigningKey, resolver: Resolver, name: str = "") -> tuple[Sig
 
 class KeyWatch:
     """Knows whether receivers would find the keys. Answers are believed for `seconds`; while the DNS cannot be asked,
-    a key that was ok stays so: no mail is held for a fault that passes."""
+    a key that was ok stays so: no mail is held for a fault that passes. `seconds` may be set anew at any time."""
 
     def __init__(self, resolver: Resolver, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._resolver = resolver
-        self._seconds = seconds
+        self.seconds = seconds
         self._clock = clock
         self._known: dict[tuple[str, str], tuple[float, Sight]] = {}
         self._asking: dict[tuple[str, str], asyncio.Task[Sight]] = {}
@@ -125,9 +125,10 @@ class KeyWatch:
     async def sight(self, key: SigningKey) -> Sight:
         """The state with its reason. Many callers wait for one question."""
         name = (key.name, key.public)
-        until, known = self._known.get(name, (0.0, Sight(UNKNOWN)))
-        if name in self._known and self._clock() < until:
-            return known
+        if name in self._known:
+            asked, known = self._known[name]
+            if self._clock() < asked + self._lasts(known):
+                return known
         task = self._asking.get(name)
         if task is None:
             task = self._asking[name] = asyncio.ensure_future(self._ask(key, name))
@@ -156,12 +157,14 @@ class KeyWatch:
         before = self._known.get(name)
         if sight.state == UNKNOWN and before and before[1].state == OK:
             sight = before[1]
-        # What is not well is asked again soon, so that mail leaves as soon as the record is there.
-        seconds = self._seconds if sight.state == OK else min(self._seconds, 30.0)
-        self._known[name] = (self._clock() + seconds, sight)
+        self._known[name] = (self._clock(), sight)
         if len(self._known) > 10_000:
             self._known.pop(next(iter(self._known)))
         return sight
+
+    def _lasts(self, sight: Sight) -> float:
+        """What is not well is asked again soon, so that mail leaves as soon as the record is there."""
+        return self.seconds if sight.state == OK else min(self.seconds, 30.0)
 
 
 def held_for(key: SigningKey) -> str:

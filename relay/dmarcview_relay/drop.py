@@ -117,7 +117,7 @@ class Drop:
         self.limits = limits
         self._policy = policy
         self._hostname = hostname
-        self._expire = expire_seconds
+        self.expire_seconds = expire_seconds
         self._clock = clock
         self._later: dict[str, float] = {}  # when to try a file again
         self._taken: set[str] = set()  # queued, but their files cannot be removed
@@ -175,7 +175,7 @@ class Drop:
             path.unlink(missing_ok=True)
             self._taken.discard(name)  # another mail may come by this name
             return True
-        if reply.code >= 500 or age > self._expire:
+        if reply.code >= 500 or age > self.expire_seconds:
             self._set_aside(name, f"{reply.code} {reply.enhanced} {reply.text}")
         else:
             log.info("%s waits: %s %s", name, reply.code, reply.text)

@@ -61,7 +61,7 @@ class Queue:
     """The queue of one data folder, for the one relay process that serves it.
 
     `reserve` bytes of the disk are left free. `suppress` is how long, in seconds, an address is refused after its host
-    said that there is no such mailbox; 0 is never.
+    said that there is no such mailbox; 0 is never. Both may be set anew at any time.
     """
 
     def __init__(
@@ -75,7 +75,8 @@ class Queue:
     ) -> None:
         """Opens or creates it, and removes what a crash left behind. Raises QueueError."""
         self.folder = folder
-        self._reserve, self._clock, self._free, self._suppress = reserve, clock, free or _free_bytes, suppress
+        self.reserve, self.suppress = reserve, suppress
+        self._clock, self._free = clock, free or _free_bytes
         self._stamp, self._suffix = 0, "".join(secrets.choice(_DIGITS) for _ in range(3))
         self._writer = Writer(folder)
         self._reader = connect(folder)
@@ -98,7 +99,7 @@ class Queue:
     def has_room(self, size: int = 0) -> bool:
         """Whether a mail of this size would be taken now. Room inside the file counts as free."""
         try:
-            return self._free(self.folder) + self._writer.spare - size >= self._reserve
+            return self._free(self.folder) + self._writer.spare - size >= self.reserve
         except OSError:
             return False
 
@@ -191,9 +192,9 @@ class Queue:
                 item.stays(each.ticket, each.attempt, each.next_at, warned=each.warned, dead=each.dead)
             else:
                 item.ends.append(each.ticket.number)
-                if self._suppress and hard(each.attempt):
+                if self.suppress and hard(each.attempt):
                     item.suppressed.append(
-                        suppression(each.ticket.recipient.address, each.attempt.reply, now, now + self._suppress)
+                        suppression(each.ticket.recipient.address, each.attempt.reply, now, now + self.suppress)
                     )
         for mail, content in new:
             item.new.append(await self._prepared(mail, content, self.new_id()))

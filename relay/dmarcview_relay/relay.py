@@ -222,6 +222,9 @@ class Relay:
         self._guard.renew(settings, recognisers)
         self._courier.settings = settings
         self._drop.limits = settings.limits
+        self._drop.expire_seconds = settings.queue.expire_hours * HOUR
+        self.queue.reserve, self.queue.suppress = settings.queue.reserve_bytes, settings.queue.suppress_days * DAY
+        self._watch.seconds = settings.keys.check_seconds
         self.worker.reroute(settings, self._returns(settings))
         if (before.keys, before.queue.expire_hours) != (settings.keys, settings.queue.expire_hours):
             self._keep()
