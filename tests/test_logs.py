@@ -78,9 +78,7 @@ def test_a_traceback_is_kept_in_both_forms() -> None:
     try:
         raise ValueError(EVIL)
     except ValueError:
-        record = logging.getLogger("x").makeRecord(
-            "x", logging.ERROR, "f", 1, "broke", (), sys.exc_info()
-        )
+        record = logging.getLogger("x").makeRecord("x", logging.ERROR, "f", 1, "broke", (), sys.exc_info())
     assert "Traceback" in Plain().format(record)
     assert "\x1b" not in Plain().format(record)
     assert "ValueError" in json.loads(Json().format(record))["traceback"]
