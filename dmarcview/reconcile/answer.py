@@ -4,24 +4,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dmarcview.query.filters import Filters, over_days
+from dmarcview.query.filters import Filters
 from dmarcview.store.engine import frame, release
 
-from . import join, sides
+from . import join, sides, states
 from .receivers import Receivers, learn, organisation
-from .words import CODES, COLUMNS, COMPLETE, OPEN, SILENT, UNSENT, wilson
+from .states import KEY
+from .words import CODES, COLUMNS, COMPLETE, OPEN, SILENT, wilson
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from dmarcview.store import Store
 
-UNREPORTED = 0.9  # coverage below which a receiver that reports leaves out too much
 EXPLAINED = 50  # findings with the evidence of their source's class
-_KEY = "source_ip, header_from, d, s, receiver"
 _KINDS = ("bypass", "unknown_sender", "forged", "third_party", "forwarded")
 
 
@@ -55,9 +54,8 @@ def reconcile(
     if filters.result is not None:
         raise ValueError("a comparison of sent and reported takes all results: ask without --result")
     now = int(store.clock())
-    store.rollup.ready_sources(store.ledger)
     known = sides.habits(store, filters, now)
-    with store.engine.cursor() as cursor:
+    with store.heavy.cursor() as cursor:
         sides.load_said(store, cursor, filters)
         sides.load_sent(store, cursor, filters, known, _span(cursor, filters))
         _takers(cursor, known, receivers)
@@ -65,8 +63,8 @@ def reconcile(
         join.behind_nat(cursor)
         join.assign(cursor)
         join.lay(cursor)
-        _lines(cursor, filters)
-        _states(cursor, store, filters, known, now)
+        states.lines(cursor, filters)
+        states.states(cursor, store, filters, known, now)
         out = Reconciled(_rows(cursor), _findings(cursor, store), _receivers(cursor))
     release()
     return out
@@ -120,100 +118,6 @@ def _takers(cursor: Any, known: sides.Habits, said: Mapping[str, str] | None) ->
         table()
 
 
-def _lines(cursor: Any, filters: Filters) -> None:
-    """Table `lines`: both sides under each other, of the days and sources asked for."""
-    asked = over_days(replace(filters, domains=None, submitter=None, source_class=None))
-    where, params = [asked.where], dict(asked.params)
-    if filters.submitter is not None:
-        where.append("receiver = $receiver")
-        params["receiver"] = organisation(filters.submitter)
-    if filters.source_class is not None:
-        where.append("source_class = $source_class")
-        params["source_class"] = filters.source_class
-    cursor.execute(
-        f"""
-        create temp table lines as
-        with both_sides as (
-            select cast(slot // 96 as bigint) as number, source_ip, header_from, d, s, receiver, nat as by_signature,
-                true as ours, '' as kind, 'own' as source_class, cast(sum(x.n) as hugeint) as sent,
-                0::hugeint as reported, 0::hugeint as dkim_fail, 0::hugeint as spf_fail
-            from sent x join kinds_of_mail using (mail) group by all
-            union all
-            select l.day, coalesce(m.source_ip, l.source_ip), l.header_from, coalesce(m.d, l.d), coalesce(m.s, l.s),
-                l.receiver, coalesce(m.nat or l.by_signature, false), m.mail is not null, l.kind,
-                case when m.mail is not null then 'own' else l.source_class end, 0::hugeint, sum(l.n),
-                coalesce(sum(l.n) filter (where dkim_failed), 0), coalesce(sum(l.n) filter (where spf_failed), 0)
-            from laid l left join kinds_of_mail m on m.mail = l.mail group by all
-        ), dated as (
-            select date '1970-01-01' + cast(number as integer) as day, * from both_sides
-        ) select day, number, {_KEY}, bool_or(by_signature) as by_signature, ours, kind, source_class,
-            sum(sent) as sent, sum(reported) as reported, sum(dkim_fail) as dkim_fail, sum(spf_fail) as spf_fail
-        from dated c where {" and ".join(f"({part})" for part in where)}
-        group by day, number, {_KEY}, ours, kind, source_class having sum(sent) + sum(reported) > 0
-        """,
-        params,
-    )
-
-
-def _states(cursor: Any, store: Store, filters: Filters, known: sides.Habits, now: int) -> None:
-    """Tables `days` (the rows), and `few` (keys of which too little is reported)."""
-    import pyarrow as pa
-
-    names = [row[0] for row in cursor.execute("select distinct header_from from lines").fetchall()]
-    under: dict[str, list[str]] = {}
-    for name in names:
-        under.setdefault(known.policy(name), []).append(name)
-    habit = [
-        (name, who, one.first, one.wait) for (domain, who), one in known.of.items() for name in under.get(domain, ())
-    ]
-    full = [
-        (name, who, day)
-        for (domain, who, day), seconds in sides.covered(store, filters, now).items()
-        if seconds >= sides.DAY
-        for name in under.get(domain, ())
-    ]
-    texts, numbers = pa.string(), pa.int64()
-    for table, columns, kinds, values in (
-        ("habit", ("header_from", "receiver", "first", "wait"), (texts, texts, numbers, numbers), habit),
-        ("full_days", ("header_from", "receiver", "number"), (texts, texts, numbers), full),
-    ):
-        arrays = [pa.array([one[i] for one in values], kind) for i, kind in enumerate(kinds)]
-        cursor.register(table, pa.table(dict(zip(columns, arrays, strict=True))))
-    cursor.execute(
-        f"""
-        create temp table days as
-        with summed as (
-            select day, number, {_KEY}, ours, bool_or(by_signature) as by_signature,
-                arg_max(source_class, (reported, source_class)) as source_class,
-                sum(sent) as sent, sum(reported) as reported,
-                sum(dkim_fail) as dkim_fail, sum(spf_fail) as spf_fail,
-                list_sort(list(distinct kind) filter (where kind <> '')) as kinds
-            from lines group by day, number, {_KEY}, ours
-        ) select x.*, case when sent = 0 then '{UNSENT}'
-            when h.first is null or (x.number + 1) * 86400 <= h.first then '{SILENT}'
-            when $now < (x.number + 1) * 86400 + h.wait and f.number is null then '{OPEN}'
-            else '{COMPLETE}' end as state,
-            sum(sent) over (partition by {_x(_KEY)}, ours) as key_sent,
-            sum(reported) over (partition by {_x(_KEY)}, ours) as key_reported
-        from summed x left join habit h using (header_from, receiver)
-        left join full_days f on f.header_from = x.header_from and f.receiver = x.receiver and f.number = x.number
-        """,
-        {"now": now},
-    )
-    totals = cursor.execute(
-        f"select {_KEY}, sum(sent), least(sum(reported), sum(sent)) from days where ours and state = '{COMPLETE}' "
-        f"group by {_KEY} having sum(reported) < sum(sent)"
-    ).fetchall()
-    _, high = wilson([row[6] for row in totals], [row[5] for row in totals])
-    few = [row[:5] for row, top in zip(totals, high, strict=True) if top < UNREPORTED]
-    fields = ("source_ip", "header_from", "d", "s", "receiver")
-    cursor.register("few", pa.table({f: pa.array([row[i] for row in few], texts) for i, f in enumerate(fields)}))
-
-
-def _x(columns: str) -> str:
-    return ", ".join(f"x.{name}" for name in columns.split(", "))
-
-
 def _rows(cursor: Any) -> pd.DataFrame:
     found = cursor.sql(
         f"""
@@ -225,10 +129,10 @@ def _rows(cursor: Any) -> pd.DataFrame:
                 case when ours and key_sent > 0 and key_reported > key_sent and reported > sent
                     then 'more_reported' end,
                 case when ours and key_sent = 0 then 'other_receiver' end,
-                case when ours and state = '{COMPLETE}' and reported < sent and ({_KEY}) in (select ({_KEY}) from few)
+                case when ours and state = '{COMPLETE}' and reported < sent and ({KEY}) in (select ({KEY}) from few)
                     then 'unreported' end
             ], lambda one: one is not null)) as findings
-        from days order by day, {_KEY}, ours
+        from days order by day, {KEY}, ours
         """
     ).to_arrow_table()
     out = frame(found)
@@ -245,8 +149,8 @@ def _rows(cursor: Any) -> pd.DataFrame:
 
 
 def _findings(cursor: Any, store: Store) -> pd.DataFrame:
-    grouped = f"min(day) as first_day, max(day) as last_day from days where {{}} group by {_KEY}"
-    ours = f"select '{{}}' as code, {_KEY}, {{}} as messages, {{}} as total, {grouped}"
+    grouped = f"min(day) as first_day, max(day) as last_day from days where {{}} group by {KEY}"
+    ours = f"select '{{}}' as code, {KEY}, {{}} as messages, {{}} as total, {grouped}"
     parts = [
         ours.format("dkim_broken", "sum(dkim_fail)", "sum(reported)", "dkim_fail > 0"),
         ours.format("spf_missed", "sum(spf_fail)", "sum(reported)", "spf_fail > 0"),
@@ -254,9 +158,9 @@ def _findings(cursor: Any, store: Store) -> pd.DataFrame:
                     "ours and key_sent > 0 and key_reported > key_sent"),
         ours.format("other_receiver", "sum(reported)", "sum(reported)", "ours and key_sent = 0"),
         ours.format("unreported", "sum(sent) - sum(reported)", "sum(sent)",
-                    f"ours and state = '{COMPLETE}' and ({_KEY}) in (select ({_KEY}) from few)"),
-        f"select kind, {_KEY}, sum(reported), sum(reported), min(day), max(day) from lines where kind <> '' "
-        f"group by kind, {_KEY}",
+                    f"ours and state = '{COMPLETE}' and ({KEY}) in (select ({KEY}) from few)"),
+        f"select kind, {KEY}, sum(reported), sum(reported), min(day), max(day) from lines where kind <> '' "
+        f"group by kind, {KEY}",
     ]  # fmt: skip
     order = " ".join(f"when '{code}' then {place}" for place, code in enumerate(CODES))
     found = cursor.sql(
@@ -264,7 +168,7 @@ def _findings(cursor: Any, store: Store) -> pd.DataFrame:
         f"first_day, last_day, (select bool_or(by_signature) from lines x where x.ours and x.source_ip = y.source_ip) "
         f"as nat, (select min(domain) from said z where z.source_ip = y.source_ip and "
         f"z.header_from = y.header_from) as policy from ({' union all '.join(parts)}) y "
-        f"order by case code {order} end, messages desc, {_KEY}"
+        f"order by case code {order} end, messages desc, {KEY}"
     ).to_arrow_table()
     out = frame(found)
     nat, policies = out.pop("nat").fillna(False).astype(bool).tolist(), out.pop("policy")

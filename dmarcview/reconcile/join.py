@@ -148,6 +148,7 @@ def lay(cursor: Any) -> None:
         "create temp table periods as select period, any_value(mail) as mail, any_value(receiver) as receiver, "
         "any_value(b) as b, any_value(e) as e, sum(n) as n from lined group by period"
     )
+    cursor.execute("drop table claims")
     for table, leeway in (("strict", 0), ("wide", LEEWAY)):
         rest = "" if table == "strict" else "where period not in (select period from strict)"
         cursor.execute(

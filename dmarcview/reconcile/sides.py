@@ -112,15 +112,16 @@ def load_said(store: Store, cursor: Any, filters: Filters) -> None:
         f'{_DETOUR} as detour, cast(sum("count") as hugeint) as n from records c where {asked.where} group by all'
     )
     params = {name: value for name, value in asked.params.items() if f"${name}" in sql}
-    cursor.execute(f"create temp table spoken as {store.engine.over(cursor, at, sql)}", params)
+    cursor.execute(f"create temp table spoken as {store.heavy.over(cursor, at, sql)}", params)
     names = [row[0] for row in cursor.execute("select distinct submitter from spoken").fetchall()]
     known = pa.table({"submitter": pa.array(names, pa.string()),
                       "receiver": pa.array([organisation(name) for name in names], pa.string())})  # fmt: skip
     cursor.register("named", known)
+    cursor.register("classes", store.source_table(filters.domains, ("domain", "source_ip", "source_class")))
     cursor.execute(
         "create temp table said as select row_number() over () as id, s.* exclude (domain), s.domain, n.receiver, "
         "coalesce(c.source_class, 'unknown') as source_class from spoken s join named n using (submitter) "
-        "left join sources c on c.domain = s.domain and c.source_ip = s.source_ip"
+        "left join classes c on c.domain = s.domain and c.source_ip = s.source_ip"
     )
     cursor.execute("drop table spoken")
 
