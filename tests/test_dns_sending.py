@@ -205,6 +205,12 @@ def test_other_keys_are_judged_by_their_state(state: str, shown: bool, verdict: 
     assert one.state == verdict
 
 
+@pytest.mark.parametrize("holds", [True, False])
+def test_it_says_that_mail_is_held_only_where_it_is(holds: bool) -> None:
+    found = the(judged({("TXT", KEY.name): []}, SENDER._replace(holds=holds)), "DKIM")
+    assert ("Mail is held" in found.advice) == holds
+
+
 def test_no_key_and_a_weak_key_are_told() -> None:
     assert "dmarcview key new example.org" in the(judged({}, SENDER._replace(keys=(), signing=())), "DKIM").advice
     weak = replace(KEY, bits=1024)

@@ -35,6 +35,7 @@ def sender_of(config: Config, domain: str, sources: Sequence[str] = (), ring: Ke
         signing=signing,
         rua=config.receive.rua,
         tlsrpt=config.receive.tlsrpt,
+        holds=config.relay.keys.check == "hold",
     )
 
 

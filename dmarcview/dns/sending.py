@@ -45,6 +45,7 @@ class Sender(NamedTuple):
     signing: tuple[SigningKey, ...]  # those of them that sign now
     rua: tuple[str, ...]  # addresses for aggregate reports
     tlsrpt: tuple[str, ...]  # addresses for TLS reports
+    holds: bool = True  # mail waits while the DNS does not show its key ([relay.keys] check)
 
 
 def check(sender: Sender, ask: Resolver) -> Iterator[Check]:
@@ -124,7 +125,7 @@ def _dkim(sender: Sender, ask: Resolver) -> Iterator[Check]:
         elif sight.state != "ok":
             state = FAIL if key.state != NEW or key in sender.signing else WARN
             what = f"{sight.why[0].upper()}{sight.why[1:]}."
-            held = " Mail is held until it is right." if key in sender.signing else ""
+            held = " Mail is held until it is right." if sender.holds and key in sender.signing else ""
             yield Check(state, "DKIM", key.name, told, what + held, text)
         elif key.weak:
             advice = f"Many receivers distrust so short a key: dmarcview key rotate {key.domain}"
