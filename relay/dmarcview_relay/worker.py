@@ -19,7 +19,7 @@ from .destination import Destination, Job
 from .envelope import Queued, Ticket
 from .outcome import Link, RemoteReply
 from .queue import Gone, Queue, QueueError
-from .retry import due_at
+from .retry import due_at, next_try
 from .returns import Returns
 from .routes import hop
 from .settings import RelaySettings
@@ -294,7 +294,6 @@ class Worker:
                 self._kick(destination)
 
     async def _converse(self, destination: Destination, session: Session) -> None:
-        self._kick(destination)  # one more connection, when there is more to do
         idle = self.settings.delivery.idle
         for count in range(self.settings.delivery.mails_per_connection):
             job = await destination.take(0.0 if self._stopping else idle)
@@ -305,6 +304,8 @@ class Worker:
                 destination.ready.appendleft(job)
                 return
             destination.paced()
+            if not count:
+                self._kick(destination)  # one more connection, when there is more to do than this
             if wait > 0.0:
                 await asyncio.sleep(wait)
             await self._deliver(destination, session, job, fresh=count == 0)
@@ -334,11 +335,19 @@ class Worker:
             self._broke(job)
 
     def _broke(self, job: Job) -> None:
-        """A fault of ours: the mail comes again at the next wait of its schedule, and the log has all of it."""
+        """A fault of ours: the mail comes again by its schedule, less and less often, and the log has all of it.
+
+        What has reached its end stays in the queue, untried until the next start: a fault of ours returns no mail.
+        """
         log.exception("%s: a delivery broke", job.queued.id)
         self._let_go(job)
-        at = self._clock() + self.settings.queue.waits[0]
-        self._schedule(job.queued, [ticket._replace(tries=ticket.tries or 1, next_at=at) for ticket in job.tickets])
+        now, accepted = self._clock(), job.queued.mail.accepted
+        again = []
+        for ticket in job.tickets:
+            at = next_try(ticket.tries + 1, accepted, now, self.settings.queue)
+            if at is not None:
+                again.append(ticket._replace(tries=ticket.tries + 1, next_at=at))
+        self._schedule(job.queued, again)
 
     async def _try(self, destination: Destination, session: Session, job: Job, *, fresh: bool) -> None:
         try:
