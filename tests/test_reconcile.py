@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import tempfile
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from dmarcview.store import SourceRow, sent
 from dmarcview_relay.outcome import DEFERRED, FAILED
 from tests.reconcile_world import KEY, NOW, RELAY, mails, seen, told, world
 from tests.store_data import D0, DAY
+from tests.store_postgres import cluster, fresh_database
 
 EVIDENCE = ({"code": "own_network", "text": "The address lies in 198.51.100.0/24, which you named as yours."},)
 
@@ -394,6 +397,29 @@ def test_reports_that_are_not_believed_count_only_when_asked(tmp_path: Path) -> 
         assert store.reconcile(verified=False)["reported"].sum() == 5
 
 
+@pytest.fixture
+def postgres() -> Iterator[str]:
+    with cluster() as prefix:
+        yield fresh_database(prefix, uuid.uuid4().hex)
+
+
+def test_a_ledger_in_postgresql_gives_the_same_answer(tmp_path: Path, postgres: str) -> None:
+    deliveries = [*mails(9), *mails(4, 1, host="/run/lmtp", dkim=()), *mails(3, from_domain="x%y.test")]
+    reports = [told((RELAY, 8, seen()), (RELAY, 1, seen("fail")), ("198.51.100.7", 4, seen(None, "fail")))]
+    here = asked(tmp_path / "a", deliveries, reports, domains=("example.org",))
+    with Library.open(tmp_path / "b", url=postgres, clock=lambda: NOW) as store:
+        sent.append(store.ledger, "r1", list(enumerate(deliveries, 1)))
+        store.append_many(reports)
+        there = reconcile(store, Filters(domains=("example.org",)))
+    assert findings(here) == [
+        ("dkim_broken", RELAY, 1, 9),
+        ("forged", "198.51.100.7", 4, 4),
+        ("unreported", RELAY, 4, 4),
+    ]
+    for name in ("rows", "findings", "receivers"):
+        assert repr(getattr(here, name).to_dict("records")) == repr(getattr(there, name).to_dict("records"))
+
+
 SOURCES = st.sampled_from([RELAY, "10.0.0.5", "203.0.113.80", "198.51.100.7"])
 DELIVERIES = st.lists(
     st.tuples(st.integers(0, 5), st.floats(0, 23.9), st.integers(1, 9), SOURCES,
@@ -434,7 +460,7 @@ def test_totals_are_exact_whatever_was_sent_and_reported_and_in_whatever_order(
     assert ((shares["low"] <= shares["coverage"]) & (shares["coverage"] <= shares["high"])).all()
     assert set(first.findings["code"]) <= set(CODES)
     for name in ("rows", "findings", "receivers"):
-        assert getattr(first, name).to_dict("records").__repr__() == getattr(again, name).to_dict("records").__repr__()
+        assert repr(getattr(first, name).to_dict("records")) == repr(getattr(again, name).to_dict("records"))
 
 
 def test_the_command_says_it_for_people_and_for_programs(tmp_path: Path, capsys: Any) -> None:

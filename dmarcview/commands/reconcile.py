@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dmarcview.commands import open_store, settings
 from dmarcview.commands.ask import catch_up, filters, rows
-from dmarcview.commands.sent import _ship
+from dmarcview.commands.sent import ship
 from dmarcview.exits import TAKEN, Misuse
 from dmarcview.terminal import facts, number, print_json, safe, share, table
 
@@ -39,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     found = settings(args)
     bounds = filters(args, unverified=found.trust.unverified)
     catch_up(found)
-    _ship(found)
+    ship(found)
     with open_store(found, read_only=True) as store:
         answer = reconcile(store, bounds, found.reconcile.receivers)
         open_days = _open_days(store, bounds, answer)
@@ -85,7 +84,7 @@ def _open_days(store: Store, bounds: Filters, answer: Reconciled) -> list[dict[s
     from dmarcview.reconcile import OPEN
 
     days = sorted({when.date() for when in answer.rows.loc[answer.rows["state"] == OPEN, "day"]})
-    today = datetime.fromtimestamp(int(time.time()), UTC).date()
+    today = datetime.fromtimestamp(int(store.clock()), UTC).date()
     out = []
     for day in [day for day in days if day <= today][-MOST_OPEN_DAYS:]:
         known = completeness(store, day, bounds)

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
 
     found = settings(args)
     asked = _asked(args, found)
-    _ship(found)
+    ship(found)
     with open_store(found, read_only=True) as store:
         if args.daily:
             return _daily(args, rows(query.sent_daily(store, asked)))
@@ -68,7 +68,7 @@ def _day(text: str | None, option: str) -> date | None:
         raise Misuse(f"{option} {text}: not a day; write it as 2026-01-31") from None
 
 
-def _ship(config: Config) -> None:
+def ship(config: Config) -> None:
     """Take what the relay has logged since the ingest last looked, where we may."""
     from dmarcview.shipping import Shipping
     from dmarcview.store import StoreError

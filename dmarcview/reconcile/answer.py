@@ -11,7 +11,7 @@ from dmarcview.query.filters import Filters
 from dmarcview.store.engine import frame, release
 
 from . import join, sides, states
-from .receivers import Receivers, learn, organisation
+from .receivers import Receivers, host_name, learn, organisation
 from .states import KEY
 from .words import CODES, COLUMNS, COMPLETE, OPEN, SILENT, wilson
 
@@ -64,6 +64,7 @@ def reconcile(
         join.assign(cursor)
         join.lay(cursor)
         states.lines(cursor, filters)
+        cursor.execute("drop table laid")
         states.states(cursor, store, filters, known, now)
         out = Reconciled(_rows(cursor), _findings(cursor, store), _receivers(cursor))
     release()
@@ -102,7 +103,7 @@ def _takers(cursor: Any, known: sides.Habits, said: Mapping[str, str] | None) ->
                     "pair": pa.array([pair for pair, _, _ in pairs], pa.int32()),
                     "receiver": pa.array([taker.receiver for taker in found], pa.string()),
                     "known_by": pa.array([taker.known_by for taker in found], pa.string()),
-                    "host": pa.array([organisation(host) for _, host, _ in pairs], pa.string()),
+                    "host": pa.array([organisation(host_name(host)) for _, host, _ in pairs], pa.string()),
                 }
             ),
         )

@@ -180,3 +180,5 @@ def lay(cursor: Any) -> None:
         from lined l join days d on d.period = l.period and d.low < l.first + l.n and d.high > l.first
         """
     )
+    for table in ("heard", "lined", "periods", "strict", "wide", "cells"):  # their memory is needed for the answer
+        cursor.execute(f"drop table {table}")

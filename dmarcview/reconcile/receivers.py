@@ -54,8 +54,8 @@ def organisation(name: str) -> str:
     return TABLE.get(found, found)
 
 
-def _host(host: str) -> str:
-    """A host's name; nothing for an address or a path, which stand for no organisation."""
+def host_name(host: str) -> str:
+    """An MX host's name; nothing for an address or a path, which stand for no organisation."""
     name = host.strip("[]").rstrip(".").lower()
     if not name or "/" in name:
         return ""
@@ -81,7 +81,7 @@ class Receivers:
 
     def taker(self, host: str, recipient_domain: str) -> Taker:
         """Who took a delivery to this MX host for this domain."""
-        name, domain = _host(host), recipient_domain.rstrip(".").lower()
+        name, domain = host_name(host), recipient_domain.rstrip(".").lower()
         for one in (name, domain):
             if named := self._named(one):
                 return Taker(named, "user")
