@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from types import TracebackType
 
 from dmarcview_relay.relay import Relay
@@ -42,6 +43,10 @@ class Caller:
     async def ask(self, line: str) -> str:
         self.say(line.encode() + b"\r\n")
         return await self.reply()
+
+    async def start_tls(self, context: ssl.SSLContext, name: str) -> None:
+        await self._writer.start_tls(context, server_hostname=name)
+        await self.ask("EHLO load.test")
 
     async def envelope(self, *recipients: str) -> str:
         """Up to DATA; its reply, or the first refusal."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from relay_sink import Sink
 
+from dmarcview_relay.dns import Resolver
 from dmarcview_relay.envelope import Queued, Recipient
 from dmarcview_relay.outcome import Attempt
 from dmarcview_relay.queue_admin import DEAD, QueueAdmin
@@ -53,8 +54,10 @@ def settings(*routes: Route, **changes: object) -> RelaySettings:
 
 
 @asynccontextmanager
-async def relaying(folder: Path, wanted: RelaySettings, clock: Callable[[], float] = time.time) -> AsyncIterator[Relay]:
-    relay = Relay(wanted, folder / "relay", clock=clock)
+async def relaying(
+    folder: Path, wanted: RelaySettings, clock: Callable[[], float] = time.time, *, resolver: Resolver | None = None
+) -> AsyncIterator[Relay]:
+    relay = Relay(wanted, folder / "relay", resolver, clock=clock)
     await relay.start()
     try:
         yield relay
