@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
+import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from relay_handing import Caller
+from relay_handing import hand_in as hand
 from relay_sink import Sink
 from test_relay_worker import put, relaying, route, sent, settings, until
 
-from dmarcview_relay import settling
+from dmarcview_relay import drop, settling, worker
+from dmarcview_relay import relay as relay_module
 from dmarcview_relay.dkimdns import record
 from dmarcview_relay.dns import Answer
+from dmarcview_relay.envelope import Recipient
 from dmarcview_relay.keys import KeyRing
 from dmarcview_relay.queue import Queue, QueueError
 from dmarcview_relay.queue_admin import HELD, QueueAdmin
 from dmarcview_relay.relay import Relay
-from dmarcview_relay.settings import Keys, Schedule
+from dmarcview_relay.settings import Care, ClientLimits, Keys, Schedule
+from dmarcview_smtp.address import read_address
 from tests.relay_mails import mail
 
 MAIL = b"From: a@load.test\r\nMessage-ID: <m@load.test>\r\n\r\nhello\r\n.\r\n"
@@ -215,3 +223,119 @@ def test_ten_thousand_queued_mails_do_not_keep_a_start_waiting(tmp_path: Path) -
     taken, delivers = asyncio.run(story())
     print(f"10,000 queued: takes mail after {taken:.2f} s, delivers after {delivers:.2f} s")
     assert max(taken, delivers) < 20.0
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "method"),
+    [
+        ("delivery", worker.Worker, "_start_due"),
+        ("held mails", relay_module.Relay, "free_held"),
+        ("drop", drop.Drop, "take"),
+    ],
+)
+def test_a_part_that_a_fault_of_ours_ends_is_logged_and_begins_again(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    owner: type,
+    method: str,
+) -> None:
+    KeyRing(tmp_path / "relay" / "keys").new("load.test", "sel")
+    monkeypatch.setattr(relay_module, "AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(relay_module, "HELD_SECONDS", 0.05)
+    monkeypatch.setattr(drop, "LOOK_SECONDS", 0.05)
+    whole, calls = getattr(owner, method), 0
+
+    def broken(self: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls in (2, 4):
+            raise ZeroDivisionError("a fault of ours")
+        return whole(self)
+
+    monkeypatch.setattr(owner, method, broken)
+
+    async def story() -> None:
+        sink = await Sink().start()
+        async with relaying(tmp_path, settings(route("*", sink.port))) as relay:
+            for at in range(8):
+                await put(relay, f"m{at}", "x@far.test")
+                await until(lambda n=at: calls > n)  # type: ignore[misc]
+            await until(lambda: len(sink.taken) == 8)
+            sender, recipients = read_address("a@load.test"), (Recipient(read_address("x@far.test")),)
+            drop.leave(tmp_path / "relay" / "drop", sender, recipients, MAIL.removesuffix(b".\r\n"))
+            await until(lambda: sink.taken["m@load.test"])
+        assert set(sink.taken.values()) == {1}
+        await sink.stop()
+
+    asyncio.run(story())
+    faults = [each for each in caplog.records if each.exc_info and each.exc_info[0] is ZeroDivisionError]
+    assert [each.getMessage() for each in faults] == [f"{name}: ended by a fault, begins again in 0.1 s"] * 2
+
+
+@pytest.mark.parametrize("foreseen", [True, False], ids=["seen before", "met while writing"])
+def test_on_a_full_disk_nothing_is_promised_nor_left_by_half_and_mail_is_taken_when_there_is_room(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, foreseen: bool
+) -> None:
+    """Small mails lie in the queue's file, larger ones beside it, and the largest come by a temporary file."""
+    place = tmp_path / "relay"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("may not mount a tmpfs here")
+    bodies = {
+        "small": b"s" * 70 + b"\r\n",
+        "large": (b"l" * 70 + b"\r\n") * 1_500,
+        "huge": (b"h" * 70 + b"\r\n") * 5_000,
+    }
+
+    async def story() -> None:
+        sink = await Sink().start()
+        wanted = settings(route("*", sink.port), care=Care(hold_all=True), limits=ClientLimits(errors=1_000))
+        taken, refused = {"first": b"hello\r\n"}, Counter[str]()
+        async with relaying(tmp_path, wanted) as relay:
+            assert (await hand(relay, "first", "x@far.test")).startswith("250 ")
+            (place / "filler").write_bytes(bytes(os.statvfs(place).f_bavail * os.statvfs(place).f_frsize - 1_500_000))
+            if not foreseen:
+                relay.queue._free = lambda _: 1 << 40
+            async with Caller(relay) as caller:
+                for at in range(600):
+                    kind = ("huge", "large", "small")[at % 3]
+                    said = await caller.mail(f"{kind}{at}", "x@far.test", body=bodies[kind])
+                    if said.startswith("250 "):
+                        taken[f"{kind}{at}"] = bodies[kind]
+                    else:
+                        assert said.startswith("452 4.3.1 "), said
+                        refused[kind] += 1
+                    if refused["small"] > 20:
+                        break
+                assert min(refused[kind] for kind in bodies) >= 1
+                assert foreseen or "disk is full" in caplog.text  # SQLite's words
+                assert foreseen or "No space left on device" in caplog.text  # the kernel's, for a file
+                assert relay.queue.count()["mails"] == len(taken)
+                (place / "filler").unlink()
+                for kind, body in bodies.items():
+                    assert (await caller.mail(f"again-{kind}", "x@far.test", body=body)).startswith("250 ")
+                    taken[f"again-{kind}"] = body
+            admin = QueueAdmin(place)
+            listed = {each.message_id.strip("<>"): each for each in admin.found()}
+            assert listed.keys() == taken.keys()
+            for name, each in listed.items():
+                assert len(admin.content(each.id)) == each.size
+                assert admin.content(each.id).endswith(b"\r\n\r\n" + taken[name])
+            assert {each.name for each in (place / "bodies").iterdir()} == {
+                each.id for each in listed.values() if each.size > 65_536
+            }
+            assert not list((place / "tmp").iterdir())
+            admin.release("all")
+            admin.close()
+            await until(lambda: not relay.queue.count()["mails"])
+            assert sink.taken == Counter(taken.keys())
+        await sink.stop()
+
+    try:
+        KeyRing(place / "keys").new("load.test", "sel")
+        asyncio.run(story())
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
