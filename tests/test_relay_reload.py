@@ -17,7 +17,7 @@ from test_relay_kill import free_port
 from test_relay_worker import Clock, put, relaying, route, sent, settings, until
 
 from dmarcview_relay.dkimdns import record
-from dmarcview_relay.keys import KeyRing
+from dmarcview_relay.keys import SIGNING, KeyRing
 from dmarcview_relay.relay import Relay, RelayError
 from dmarcview_relay.settings import Care, ClientLimits, Keys, RelayListener, Schedule
 from dmarcview_smtp.address import read_address
@@ -234,6 +234,7 @@ def test_a_keys_record_is_believed_for_the_seconds_of_the_new_settings(tmp_path:
     async def story() -> None:
         checked = settings(keys=Keys(check="hold", check_seconds=1_000.0), care=Care(dry_run=str(tmp_path / "dry")))
         async with relaying(tmp_path, checked, resolver=table) as relay, Caller(relay) as caller:
+            await until(lambda: relay.keys.all()[0].state == SIGNING)  # which makes the relay ask anew
             assert (await caller.mail("one", "x@far.test")).startswith("250 ")
             table.records = {}
             assert (await caller.mail("two", "x@far.test")).startswith("250 ")
