@@ -136,13 +136,13 @@ def _keys_check(folder: Path) -> Callable[[bytes], str]:
 class _Takes(Policy):
     """Takes everything, and holds it to what is promised of dropped mails."""
 
-    def on_rcpt(self, client: Client, mail: Transaction, recipient: Address) -> Reply | None:  # noqa: ARG002
+    def on_rcpt(self, client: Client, mail: Transaction, recipient: Address) -> Reply | None:  # noqa: ARG002 (as it is called)
         words = [mail.parameters["RET"], mail.parameters["ENVID"], str(mail.sender or ""), str(recipient)]
         if any(char in "\r\n\0" for word in words for char in word or ""):
             raise AssertionError(f"{words}")
         return None
 
-    async def on_message(self, client: Client, mail: Transaction, content: Content) -> Reply:  # noqa: ARG002
+    async def on_message(self, client: Client, mail: Transaction, content: Content) -> Reply:  # noqa: ARG002 (as it is called)
         whole = content.data
         if whole.count(b"\n") != whole.count(b"\r\n") or b"\0" in whole or not 0 < len(mail.recipients) <= 1_000:
             raise AssertionError(f"{mail} {whole!r}")
@@ -189,7 +189,7 @@ class _Zone:
         self.text = text
         self.asked = 0
 
-    def ask(self, kind: str, name: str) -> Sequence[object]:  # noqa: ARG002
+    def ask(self, kind: str, name: str) -> Sequence[object]:  # noqa: ARG002 (as it is called)
         self.asked += 1
         found: dict[str, Sequence[object]] = {
             "TXT": [self.text.encode()], "A": ["192.0.2.1"], "AAAA": ["2001:db8::1"], "MX": [(10, "mx.example.org")]

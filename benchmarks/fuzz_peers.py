@@ -259,7 +259,7 @@ class _Web(MtaSts):
         super().__init__(_Names(), None, lambda: NOW)
         self._data = data
 
-    async def _get(self, host: str, address: str, delivery: Delivery) -> bytes:  # noqa: ARG002
+    async def _get(self, host: str, address: str, delivery: Delivery) -> bytes:  # noqa: ARG002 (as it is called)
         return self._data
 
 

@@ -6,7 +6,10 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+QUIET = subprocess.DEVNULL
 
 MAIN_CF = """\
 compatibility_level = 3.6
@@ -73,17 +76,23 @@ class PostfixWithOpenDkim:
         shutil.chown(own_key, "opendkim")
         own_key.chmod(0o600)
         (folder / "opendkim.conf").write_text(OPENDKIM_CONF.format(folder=folder, key=own_key))
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self._milter = subprocess.Popen(["opendkim", "-f", "-x", str(folder / "opendkim.conf")], **quiet)  # type: ignore[call-overload]
+        self._milter = subprocess.Popen(
+            ["opendkim", "-f", "-x", str(folder / "opendkim.conf")], stdin=QUIET, stdout=QUIET, stderr=QUIET
+        )
         _until((folder / "milter" / "sock").exists)
-        subprocess.run(["postfix", "-c", str(conf), "start"], check=True, **quiet)  # type: ignore[call-overload]
+        self._postfix("start")
 
     def stop(self) -> None:
         """End both."""
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        subprocess.run(["postfix", "-c", str(self._folder / "conf"), "stop"], check=False, **quiet)  # type: ignore[call-overload]
-        self._milter.terminate()
-        self._milter.wait()
+        try:
+            self._postfix("stop")
+        finally:
+            self._milter.terminate()
+            self._milter.wait()
+
+    def _postfix(self, word: str) -> None:
+        command = ["postfix", "-c", str(self._folder / "conf"), word]
+        subprocess.run(command, check=True, stdin=QUIET, stdout=QUIET, stderr=QUIET)
 
     def pids(self) -> list[int]:
         """Process ids of what works for it, for the CPU time."""
@@ -113,9 +122,9 @@ def _master(port: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _until(done: object, seconds: float = 10.0) -> None:
+def _until(done: Callable[[], bool], seconds: float = 10.0) -> None:
     end = time.monotonic() + seconds
-    while not done():  # type: ignore[operator]
+    while not done():
         if time.monotonic() > end:
             raise TimeoutError("a peer did not start")
         time.sleep(0.02)
