@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import dash_ag_grid as dag
 import pandas as pd
 from dash import dcc, html
 
 from dmarcview.dashboard import parts, text
-from dmarcview.dashboard.pages.sources import COLUMN, grid_options
+from dmarcview.dashboard.grid import grid
 
 MOST_ROWS = 2_000
 MOST_CARDS = 60
@@ -45,21 +44,7 @@ def layout() -> list[Any]:
         ),
         html.P(id="reports-words", className="lead"),
         html.Div(id="reports-empty"),
-        html.Div(
-            dag.AgGrid(
-                id="reports-grid",
-                columnDefs=COLUMNS,
-                rowData=[],
-                getRowId="params.data.id",
-                defaultColDef=COLUMN,
-                dashGridOptions=grid_options("Reports"),
-                className="ag-theme-quartz",
-                style={"height": None},
-            ),
-            id="reports-grid-box",
-            className="grid-box",
-        ),
-        html.Ul(id="reports-cards", className="cards"),
+        *grid("reports", COLUMNS),
     ]  # fmt: skip
 
 

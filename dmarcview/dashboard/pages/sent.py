@@ -6,13 +6,12 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
-import dash_ag_grid as dag
 import dash_mantine_components as dmc
 import pandas as pd
 from dash import dcc, html
 
 from dmarcview.dashboard import figures, parts, text, theme, url
-from dmarcview.dashboard.pages.sources import COLUMN, grid_options
+from dmarcview.dashboard.grid import grid
 from dmarcview.query.sent import totals
 
 MOST_ROWS = 2_000
@@ -71,21 +70,7 @@ def layout(view: url.View) -> list[Any]:
                 ),
                 _filters(view),
                 html.Div(id="sent-none"),
-                html.Div(
-                    dag.AgGrid(
-                        id="sent-grid",
-                        columnDefs=COLUMNS,
-                        rowData=[],
-                        getRowId="params.data.id",
-                        defaultColDef=COLUMN,
-                        dashGridOptions=grid_options("Sent"),
-                        className="ag-theme-quartz",
-                        style={"height": None},
-                    ),
-                    id="sent-grid-box",
-                    className="grid-box",
-                ),
-                html.Ul(id="sent-cards", className="cards"),
+                *grid("sent", COLUMNS),
             ],
             id="sent-all",
             className="sent-all",

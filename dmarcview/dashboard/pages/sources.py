@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import dash_ag_grid as dag
 import dash_mantine_components as dmc
 import pandas as pd
 from dash import dcc, html
 
 from dmarcview.dashboard import figures, parts, text, url, verdict
+from dmarcview.dashboard.grid import grid
 
 MOST_ROWS = 2_000  # in the grid; the export has all
 MOST_CARDS = 60
@@ -21,7 +21,6 @@ LABELS = (
     ("unknown", "Not ours", "Nobody here vouches for it"),
 )
 # the grid would take a column whose first cells look like days for one of days, and leave the others blank
-COLUMN = {"resizable": True, "sortable": True, "suppressMovable": True, "filter": False, "cellDataType": False}
 _BAR = {"cellRenderer": "PassBar", "width": 118, "sortable": True, "filter": False}
 _NUMBER = {"type": "rightAligned", "valueFormatter": {"function": "d3.format(',')(params.value)"}}
 COLUMNS: list[dict[str, Any]] = [
@@ -59,21 +58,7 @@ def layout() -> list[Any]:
         ),
         html.P(id="sources-words", className="lead"),
         html.Div(id="sources-empty"),
-        html.Div(
-            dag.AgGrid(
-                id="sources-grid",
-                columnDefs=COLUMNS,
-                rowData=[],
-                getRowId="params.data.id",
-                defaultColDef=COLUMN,
-                dashGridOptions=grid_options("Sources"),
-                className="ag-theme-quartz",
-                style={"height": None},
-            ),
-            id="sources-grid-box",
-            className="grid-box",
-        ),
-        html.Ul(id="sources-cards", className="cards"),
+        *grid("sources", COLUMNS),
         dmc.Drawer(
             [
                 html.Div(id="source-body"),
@@ -93,24 +78,6 @@ def layout() -> list[Any]:
             padding="lg",
         ),
     ]  # fmt: skip
-
-
-def grid_options(label: str) -> dict[str, Any]:
-    """What all grids of this house share."""
-    return {
-        "animateRows": False,
-        "rowHeight": 52,
-        "headerHeight": 40,
-        "domLayout": "autoHeight",
-        "pagination": True,
-        "paginationPageSize": 25,
-        "paginationPageSizeSelector": [25, 50, 100],
-        "suppressCellFocus": False,
-        "enableCellTextSelection": True,
-        "ensureDomOrder": True,
-        "suppressColumnVirtualisation": True,
-        "gridId": label.lower().replace(" ", "-"),
-    }
 
 
 def rows(sources: pd.DataFrame, link: Callable[[str, str], str]) -> list[dict[str, Any]]:
