@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import NoReturn
 
 import pytest
@@ -42,3 +44,27 @@ def same_umask() -> Iterator[None]:
     os.umask(before)
     yield
     os.umask(before)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Callable[[], str]]:
+    """Starts one PostgreSQL cluster for all tests when the first asks; gives the URL prefix of its databases."""
+    from tests.store_postgres import cluster
+
+    with ExitStack() as stack:
+        prefix: list[str] = []
+
+        def start() -> str:
+            if not prefix:
+                prefix.append(stack.enter_context(cluster()))
+            return prefix[0]
+
+        yield start
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, postgres: Callable[[], str]) -> str | None:
+    """The URL of an empty ledger of each kind; None is SQLite in the data folder."""
+    from tests.store_postgres import fresh_database
+
+    return fresh_database(postgres(), uuid.uuid4().hex) if request.param == "postgresql" else None

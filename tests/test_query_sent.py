@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -25,7 +23,6 @@ from dmarcview_relay.queue import Queue, Settled
 from dmarcview_smtp.address import Address
 from tests.sent_data import LATER, NEVER, attempt
 from tests.store_data import D0, DAY
-from tests.store_postgres import cluster, fresh_database
 
 ROWS = [
     attempt(at=D0 + 10),
@@ -38,23 +35,9 @@ ROWS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Callable[[], str]]:
-    with ExitStack() as stack:
-        prefix: list[str] = []
-
-        def start() -> str:
-            if not prefix:
-                prefix.append(stack.enter_context(cluster()))
-            return prefix[0]
-
-        yield start
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, postgres: Callable[[], str]) -> Iterator[Library]:
-    url = fresh_database(postgres(), uuid.uuid4().hex) if request.param == "postgresql" else None
-    with Library.open(tmp_path / "data", url=url) as opened:
+@pytest.fixture
+def store(ledger_url: str | None, tmp_path: Path) -> Iterator[Library]:
+    with Library.open(tmp_path / "data", url=ledger_url) as opened:
         sent.append(opened.ledger, "r1", list(enumerate(ROWS, 1)))
         yield opened
 

@@ -6,7 +6,7 @@ import json
 import math
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from dmarcview.store import SourceRow, sent
 from dmarcview_relay.outcome import DEFERRED, FAILED
 from tests.reconcile_world import KEY, NOW, RELAY, mails, seen, told, world
 from tests.store_data import D0, DAY
-from tests.store_postgres import cluster, fresh_database
+from tests.store_postgres import fresh_database
 
 EVIDENCE = ({"code": "own_network", "text": "The address lies in 198.51.100.0/24, which you named as yours."},)
 
@@ -397,17 +397,11 @@ def test_reports_that_are_not_believed_count_only_when_asked(tmp_path: Path) -> 
         assert store.reconcile(verified=False)["reported"].sum() == 5
 
 
-@pytest.fixture
-def postgres() -> Iterator[str]:
-    with cluster() as prefix:
-        yield fresh_database(prefix, uuid.uuid4().hex)
-
-
-def test_a_ledger_in_postgresql_gives_the_same_answer(tmp_path: Path, postgres: str) -> None:
+def test_a_ledger_in_postgresql_gives_the_same_answer(tmp_path: Path, postgres: Callable[[], str]) -> None:
     deliveries = [*mails(9), *mails(4, 1, host="/run/lmtp", dkim=()), *mails(3, from_domain="x%y.test")]
     reports = [told((RELAY, 8, seen()), (RELAY, 1, seen("fail")), ("198.51.100.7", 4, seen(None, "fail")))]
     here = asked(tmp_path / "a", deliveries, reports, domains=("example.org",))
-    with Library.open(tmp_path / "b", url=postgres, clock=lambda: NOW) as store:
+    with Library.open(tmp_path / "b", url=fresh_database(postgres(), uuid.uuid4().hex), clock=lambda: NOW) as store:
         sent.append(store.ledger, "r1", list(enumerate(deliveries, 1)))
         store.append_many(reports)
         there = reconcile(store, Filters(domains=("example.org",)))

@@ -18,29 +18,15 @@ from dmarcview.library import Library
 from dmarcview.store import Store, StoreError, StoreFormat, StoreFull, tables
 from dmarcview_reports.model import Other, Refusal
 from tests.store_data import D0, DAY, PLAIN, records, report, shape, taken
-from tests.store_postgres import cluster, fresh_database
+from tests.store_postgres import fresh_database
 
 Opener = Callable[..., Store]
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Callable[[], str]]:
+@pytest.fixture
+def opened(ledger_url: str | None, tmp_path: Path) -> Iterator[Opener]:
     with ExitStack() as stack:
-        prefix: list[str] = []
-
-        def start() -> str:
-            if not prefix:
-                prefix.append(stack.enter_context(cluster()))
-            return prefix[0]
-
-        yield start
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def opened(request: pytest.FixtureRequest, tmp_path: Path, postgres: Callable[[], str]) -> Iterator[Opener]:
-    url = fresh_database(postgres(), uuid.uuid4().hex) if request.param == "postgresql" else None
-    with ExitStack() as stack:
-        yield lambda **more: stack.enter_context(Library.open(tmp_path / "data", url=url, **more))
+        yield lambda **more: stack.enter_context(Library.open(tmp_path / "data", url=ledger_url, **more))
 
 
 def messages(store: Store, **filters: object) -> int:

@@ -18,29 +18,15 @@ from dmarcview.store.ledger import rows as ledger_rows
 from dmarcview_relay.outcome import FAILED, RemoteReply
 from tests.sent_data import LINK, NEVER, attempt
 from tests.store_data import D0, DAY, report, taken
-from tests.store_postgres import cluster, fresh_database
+from tests.store_postgres import fresh_database
 
 Opener = Callable[..., Store]
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Callable[[], str]]:
+@pytest.fixture
+def opened(ledger_url: str | None, tmp_path: Path) -> Iterator[Opener]:
     with ExitStack() as stack:
-        prefix: list[str] = []
-
-        def start() -> str:
-            if not prefix:
-                prefix.append(stack.enter_context(cluster()))
-            return prefix[0]
-
-        yield start
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def opened(request: pytest.FixtureRequest, tmp_path: Path, postgres: Callable[[], str]) -> Iterator[Opener]:
-    url = fresh_database(postgres(), uuid.uuid4().hex) if request.param == "postgresql" else None
-    with ExitStack() as stack:
-        yield lambda **more: stack.enter_context(Library.open(tmp_path / "data", url=url, **more))
+        yield lambda **more: stack.enter_context(Library.open(tmp_path / "data", url=ledger_url, **more))
 
 
 def kept(store: Store) -> list[tuple[str, int]]:
