@@ -6,7 +6,7 @@ PEERS := .cache/peers
 PARSEDMARC := .cache/bench/parsedmarc
 SECONDS ?= 60
 COMPILE := $(UV) compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-header --extra dev --extra postgres pyproject.toml --output-file requirements.lock
+	--no-emit-index-url --no-header --extra dev --extra postgres --extra notebook pyproject.toml --output-file requirements.lock
 
 # What the tests meet for real, as "program:Debian package"; what has no program as "perl:module:package"
 # or "file:pattern:package".
