@@ -14,6 +14,7 @@ from sqlalchemy.exc import DataError
 
 from dmarcview.library import Library
 from dmarcview.store import Store, StoreFull, sent, tables
+from dmarcview.store.ledger import counter
 from dmarcview.store.ledger import rows as ledger_rows
 from dmarcview_relay.outcome import FAILED, RemoteReply
 from tests.sent_data import LINK, NEVER, attempt
@@ -21,6 +22,7 @@ from tests.store_data import D0, DAY, report, taken
 from tests.store_postgres import fresh_database
 
 Opener = Callable[..., Store]
+NEW_IN_5 = ("probes", "incidents", "mutes", "notices", "records_seen")
 
 
 @pytest.fixture
@@ -137,8 +139,9 @@ def test_a_backup_of_an_older_format_is_restored_into_a_database_elsewhere(
         store.append_many([taken("r", report())])
         store.backup(tmp_path / "saved")
     with sqlite3.connect(tmp_path / "saved" / "ledger.sqlite") as conn:
-        conn.execute("drop table sent")
-        conn.execute("delete from counters where name = 'sent'")
+        for table in ("sent", *NEW_IN_5):
+            conn.execute(f"drop table {table}")
+        conn.execute("delete from counters where name in ('sent', 'alerts')")
         conn.execute("update meta set value = '3' where name = 'format'")
     conn.close()
     before = (tmp_path / "saved" / "ledger.sqlite").read_bytes()
@@ -164,15 +167,20 @@ def test_a_ledger_of_an_older_format_gets_the_table(tmp_path: Path) -> None:
         assert found == {i.name for i in tables.sent.indexes}
 
 
-def test_the_step_to_format_4_works_on_both_kinds_of_ledger(opened: Opener) -> None:
+def test_the_steps_from_format_3_work_on_both_kinds_of_ledger(opened: Opener) -> None:
     store = opened()
     with store.ledger.write() as conn:
-        tables.sent.drop(conn)
-        conn.execute(tables.counters.delete().where(tables.counters.c.name == "sent"))
+        for name in ("sent", *NEW_IN_5):
+            tables.metadata.tables[name].drop(conn)
+        conn.execute(tables.counters.delete().where(tables.counters.c.name.in_(["sent", "alerts"])))
         conn.execute(tables.meta.update().where(tables.meta.c.name == "format").values(value="3"))
     store.ledger.create()
-    assert store.ledger.format() == 4
+    assert store.ledger.format() == 5
     assert sent.append(store.ledger, "a", [(1, attempt())]) == 1
+    with store.ledger.read() as conn:
+        assert counter(conn, "alerts") == 0
+        for name in NEW_IN_5:
+            assert conn.execute(select(func.count()).select_from(tables.metadata.tables[name])).scalar_one() == 0
 
 
 def test_a_full_disk_is_said_so_and_nothing_is_half_there(tmp_path: Path) -> None:

@@ -8,7 +8,19 @@ import orjson
 from sqlalchemy import Connection, insert, text, update
 
 from .ledger import Ledger
-from .tables import FORMAT, counters, meta, reports, sent, source_blocks
+from .tables import (
+    FORMAT,
+    counters,
+    incidents,
+    meta,
+    mutes,
+    notices,
+    probes,
+    records_seen,
+    reports,
+    sent,
+    source_blocks,
+)
 
 AT_ONCE = 20_000  # rows in memory
 Step = Callable[[Connection], None]
@@ -66,3 +78,11 @@ def keep_sent(conn: Connection) -> None:
     """Format 4: what the relay sent, and a counter of its changes."""
     sent.create(conn)
     conn.execute(insert(counters).values(name="sent", value=0))
+
+
+@step(4)
+def keep_alerts(conn: Connection) -> None:
+    """Format 5: what alerts remember, and the probes of the loop; a counter of their changes."""
+    for table in (probes, incidents, mutes, notices, records_seen):
+        table.create(conn)
+    conn.execute(insert(counters).values(name="alerts", value=0))

@@ -1,7 +1,9 @@
 """The tables of the ledger, portable between SQLite and PostgreSQL.
 
 Times are whole seconds UTC. `items` is what came in, `reports` what it held, `bodies` the rows not yet in a file,
-`files` the live record files; a file that is not in the list does not exist. `sent` is what the relay tried.
+`files` the live record files; a file that is not in the list does not exist. `sent` is what the relay tried, `probes`
+what it sent to learn whether a receiver reports it. `incidents` is what alerts remember, `mutes` what a person does not
+want to hear of, `notices` the messages about it that go out, `records_seen` what domains published.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-FORMAT = 4
+FORMAT = 5
 
 metadata = MetaData()
 Id = BigInteger().with_variant(Integer, "sqlite")
@@ -38,7 +40,7 @@ counters = Table(
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
-COUNTERS = ("version", "layout", "classes", "classified", "item", "report", "file", "row", "epoch", "sent")
+COUNTERS = ("version", "layout", "classes", "classified", "item", "report", "file", "row", "epoch", "sent", "alerts")
 
 items = Table(
     "items",
@@ -239,4 +241,76 @@ sent = Table(
     Index("sent_queue", "queue_id"),
     Index("sent_message", "message_id"),
     Index("sent_sender", "sender", "at"),
+)
+probes = Table(
+    "probes",
+    metadata,
+    Column("tag", Text, primary_key=True),
+    Column("queue_id", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),  # handed to the relay
+    Column("sender", Text, nullable=False),
+    Column("from_domain", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("recipient_domain", Text, nullable=False),
+    Index("probes_at", "at"),
+)
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("fingerprint", Text, nullable=False),  # of its cause: the same cause comes back under the same
+    Column("kind", Text, nullable=False),  # of alerts.words.KINDS
+    Column("domain", Text, nullable=False),  # "" is all, or none
+    Column("level", Text, nullable=False),  # act, watch
+    Column("first_day", BigInteger, nullable=False),  # first event day, its first second
+    Column("last_day", BigInteger, nullable=False),
+    Column("known", BigInteger, nullable=False),  # when it was found
+    Column("changed", BigInteger, nullable=False),
+    Column("ended", BigInteger),  # null: open
+    Column("weight", BigInteger, nullable=False),  # by which it worsens: messages, or what the kind counts
+    Column("body", Text, nullable=False),  # JSON of alerts.model.Finding
+    Column("acked", BigInteger),
+    Column("acked_by", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Index("incidents_open", "fingerprint", sqlite_where=text("ended is null"), postgresql_where=text("ended is null"),
+          unique=True),
+    Index("incidents_known", "known"),
+)  # fmt: skip
+mutes = Table(
+    "mutes",
+    metadata,
+    Column("fingerprint", Text, primary_key=True),
+    Column("until", BigInteger, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("note", Text, nullable=False),
+)
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("incident_id", Id),  # null: a digest or a test
+    Column("kind", Text, nullable=False),  # opened, worse, cleared, digest, test
+    Column("channel", Text, nullable=False),  # its name in the settings, never its secret
+    Column("at", BigInteger, nullable=False),  # asked for
+    Column("weight", BigInteger, nullable=False),  # of the incident then
+    Column("tries", Integer, nullable=False),
+    Column("due", BigInteger, nullable=False),  # next try
+    Column("done", BigInteger),  # when the channel took it, or it was given up
+    Column("error", Text, nullable=False),  # of the last try; "" when it was taken
+    Index("notices_due", "done", "due"),
+    Index("notices_incident", "incident_id", "at"),
+)
+records_seen = Table(
+    "records_seen",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("domain", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # spf, dkim, dmarc
+    Column("name", Text, nullable=False),  # in the DNS
+    Column("value", Text, nullable=False),  # "" is: no such record
+    Column("first", BigInteger, nullable=False),  # first look that found it
+    Column("last", BigInteger, nullable=False),  # last one
+    Index("records_seen_name", "name", "last"),
+    Index("records_seen_domain", "domain", "first"),
 )
