@@ -10,6 +10,7 @@ from pathlib import Path
 from dmarcview.config.kinds import server
 from dmarcview.config.reader import ConfigError, Fault, read
 from dmarcview.config.settings import (
+    Alerts,
     Config,
     Dashboard,
     Data,
@@ -23,6 +24,7 @@ from dmarcview.config.settings import (
 )
 
 __all__ = [
+    "Alerts",
     "Config",
     "ConfigError",
     "Dashboard",

@@ -144,6 +144,47 @@ class Reconcile:
 
 
 @dataclass(frozen=True, slots=True)
+class Alerts:
+    """Warnings, and who gets them."""
+
+    check: bool = _f(True, "Look for incidents whenever reports have come in, and each hour.")
+    threshold: float = _f(
+        0.0,
+        "Evidence that opens an incident of rates, as a sum of log-likelihood ratios; more: fewer and later alarms. "
+        "0: 8 for up to ten series, and more as they grow.",
+        low=0,
+        high=100,
+    )
+    new_source_messages: int = _f(5, "Messages of a source never seen before that make it worth a word.", low=1)
+    mail_to: tuple[str, ...] = _f(
+        (), "Who gets alerts by mail: through the relay, and past it where it does not answer.", kind="strict mailbox"
+    )
+    mail_from: str = _f("", "Sender of these mails. Empty: alerts@ the relay's or the receiver's name.",
+                        kind="strict mailbox")  # fmt: skip
+    channels: Mapping[str, str] = _m(
+        "Other services, each by a name of yours and a file that holds its apprise URL, for the URL is a secret. "
+        'Such as `{"chat" = "/etc/dmarcview/chat.url"}`.',
+        kind="path",
+    )
+    schemes: tuple[str, ...] = _f(
+        (), "Schemes of apprise URLs that may be used beside the common ones of chat and push services."
+    )
+    webhook: str = _f("", "URL that gets each change as signed JSON.", kind="url")
+    webhook_secret_file: str = _f("", "File with the key that signs it (HMAC-SHA-256).", kind="path")
+    digest: str = _f(
+        "monday",
+        "Day of the weekly summary to `mail_to`, or off.",
+        choices=("off", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
+    )
+    digest_hour: int = _f(7, "Hour of it, UTC.", low=0, high=23)
+    link: str = _f("", "Address of the pages in messages. Empty: `http://` and where [dashboard] listens.", kind="url")
+    dns_hours: float = _f(6.0, "Hours between two looks at what your domains publish; 0: never.", low=0, high=168)
+    queue_hours: float = _f(4.0, "Hours that a mail may wait in the relay before it is a word.", low=0.01)
+    certificate_days: int = _f(14, "Days before its end from which a certificate is a word.", low=0)
+    incident_days: int = _f(400, "Days that ended incidents are kept; 0 keeps them for ever.", low=0)
+
+
+@dataclass(frozen=True, slots=True)
 class Dns:
     """Look-ups."""
 
@@ -204,6 +245,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     trust: Trust = field(default_factory=Trust)
     reconcile: Reconcile = field(default_factory=Reconcile)
+    alerts: Alerts = field(default_factory=Alerts)
     dns: Dns = field(default_factory=Dns)
     geo: Geo = field(default_factory=Geo)
     dashboard: Dashboard = field(default_factory=Dashboard)

@@ -1,0 +1,108 @@
+"""The values of alerts: a finding is what is wrong now; an incident is what is remembered of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from datetime import date
+from typing import Any, NamedTuple
+
+import orjson
+
+from .words import KINDS, Kind
+
+
+class Member(NamedTuple):
+    """One thing that a cause touches: its name, and messages at fault of all."""
+
+    name: str
+    failed: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong now, by one cause. Days are UTC event days: when it happened, not when it was reported.
+
+    `weight` is what the kind counts, and by which it worsens. `failed` of `total` messages since `first_day`; both 0
+    where a kind counts none. `usual` is the share of failures before (0..1), or the usual count of what is counted.
+    `completeness` says how much of the newest days is in. `page` and `query` lead to the rows (`/sources`,
+    `?domain=...`).
+    """
+
+    kind: str
+    domain: str
+    cause: str
+    first_day: date
+    last_day: date
+    weight: int
+    text: str
+    failed: int = 0
+    total: int = 0
+    usual: float | None = None
+    completeness: str = ""
+    page: str = "/alerts"
+    query: str = ""
+    members: tuple[Member, ...] = field(default=())
+
+    @property
+    def words(self) -> Kind:
+        """The words of its kind."""
+        return KINDS[self.kind]
+
+    @property
+    def fingerprint(self) -> str:
+        """The name of the cause: what keeps it is the same incident."""
+        return f"{self.kind} {self.domain} {self.cause}"
+
+    @property
+    def title(self) -> str:
+        """One line."""
+        return self.words.title.format(domain=self.domain or "all domains", cause=self.cause)
+
+    @property
+    def check(self) -> str:
+        """The first thing to check."""
+        return self.words.check.format(domain=self.domain or "DOMAIN")
+
+    def to_json(self) -> str:
+        """As the ledger keeps it."""
+        return orjson.dumps({f.name: getattr(self, f.name) for f in fields(self)}).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> Finding:
+        """What `to_json` wrote."""
+        found: dict[str, Any] = orjson.loads(text)
+        for name in ("first_day", "last_day"):
+            found[name] = date.fromisoformat(found[name])
+        found["members"] = tuple(Member(*one) for one in found["members"])
+        return cls(**found)
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """What is remembered of a cause from the time it was found until it has cleared. Times are seconds UTC."""
+
+    id: int
+    finding: Finding
+    known: int
+    changed: int
+    ended: int | None
+    acked: int | None = None
+    acked_by: str = ""
+    note: str = ""
+    muted_until: int | None = None
+
+    @property
+    def open(self) -> bool:
+        """Is it still so?"""
+        return self.ended is None
+
+
+class Change(NamedTuple):
+    """What became of an incident at one evaluation: opened, worse, better, or cleared; and the weight told last."""
+
+    kind: str
+    incident: Incident
+
+
+OPENED, WORSE, CLEARED = "opened", "worse", "cleared"

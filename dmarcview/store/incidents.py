@@ -1,0 +1,207 @@
+"""What alerts remember, in the ledger: incidents, mutes, and the messages about them that go out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from .archive import clean
+from .ledger import Ledger, bump, counter, rows
+from .tables import incidents, mutes, notices
+
+_C = incidents.c
+_N = notices.c
+KEPT_NOTICES_DAYS = 90
+DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One incident as the ledger has it; times in seconds, days as their first second, `body` JSON of the finding."""
+
+    fingerprint: str
+    kind: str
+    domain: str
+    level: str
+    first_day: int
+    last_day: int
+    weight: int
+    body: str
+    id: int = 0
+    known: int = 0
+    changed: int = 0
+    ended: int | None = None
+    acked: int | None = None
+    acked_by: str = ""
+    note: str = ""
+    muted_until: int | None = None
+
+
+class Moved(NamedTuple):
+    """What `settle` did with one incident: opened, changed or cleared, and its weight before (0: it is new)."""
+
+    how: str
+    row: Row
+    before: int
+
+
+class Notice(NamedTuple):
+    """One message that is to go out by one channel, or went."""
+
+    id: int
+    incident_id: int | None
+    kind: str
+    channel: str
+    at: int
+    weight: int
+    tries: int
+    due: int
+    done: int | None
+    error: str
+
+
+def version(ledger: Ledger) -> int:
+    """A number that grows with every change of incidents and mutes."""
+    with ledger.read() as conn:
+        return counter(conn, "alerts")
+
+
+def settle(ledger: Ledger, found: Sequence[Row], now: int) -> list[Moved]:
+    """Make these the open incidents: new ones are opened, known ones brought up to date, the others have cleared.
+
+    One transaction. `found` has each fingerprint once. What did not change is not written, nor given back.
+    """
+    out: list[Moved] = []
+    with ledger.write() as conn:
+        known = {row.fingerprint: row for row in _rows(conn, _C.ended.is_(None), now)}
+        for one in found:
+            fresh = _cleaned(one)
+            old = known.pop(fresh["fingerprint"], None)
+            if old is None:
+                number = bump(conn, "row") + 1
+                stamps = {"id": number, "known": now, "changed": now, "acked_by": "", "note": ""}
+                conn.execute(insert(incidents).values(fresh | stamps))
+                out.append(Moved("opened", _one(conn, number, now), 0))
+            elif any(getattr(old, name) != value for name, value in fresh.items()):
+                conn.execute(update(incidents).where(_C.id == old.id).values(fresh | {"changed": now}))
+                out.append(Moved("changed", _one(conn, old.id, now), old.weight))
+        for old in known.values():
+            conn.execute(update(incidents).where(_C.id == old.id).values(ended=now, changed=now))
+            out.append(Moved("cleared", _one(conn, old.id, now), old.weight))
+        if out:
+            bump(conn, "alerts")
+    return out
+
+
+def listed(ledger: Ledger, now: int, *, open_only: bool = False, limit: int | None = None) -> list[Row]:
+    """Incidents: open ones first, then the ended ones, newest first."""
+    with ledger.read() as conn:
+        condition = _C.ended.is_(None) if open_only else True
+        return _rows(conn, condition, now, limit)
+
+
+def one(ledger: Ledger, number: int, now: int) -> Row | None:
+    """An incident by its number."""
+    with ledger.read() as conn:
+        found = _rows(conn, _C.id == number, now)
+        return found[0] if found else None
+
+
+def acknowledge(ledger: Ledger, number: int, *, author: str, note: str, now: int) -> bool:
+    """Somebody has seen it: no more messages about it until it ends. False: there is no such incident."""
+    with ledger.write() as conn:
+        values = {"acked": now, "acked_by": clean(author), "note": clean(note), "changed": now}
+        done = conn.execute(update(incidents).where(_C.id == number).values(values)).rowcount == 1
+        if done:
+            bump(conn, "alerts")
+    return done
+
+
+def mute(ledger: Ledger, fingerprint: str, until: int, *, author: str, note: str, now: int) -> None:
+    """No messages about this cause until then, also when it comes back; `until` 0 ends the mute."""
+    fingerprint = clean(fingerprint)
+    with ledger.write() as conn:
+        conn.execute(delete(mutes).where(mutes.c.fingerprint == fingerprint))
+        if until:
+            values = {"fingerprint": fingerprint, "until": until, "author": clean(author), "at": now}
+            conn.execute(insert(mutes).values(values | {"note": clean(note)}))
+        bump(conn, "alerts")
+
+
+def ask(ledger: Ledger, new: Sequence[tuple[int | None, str, str, int]], now: int) -> None:
+    """Let messages go out: (incident or None, kind, channel, weight). Durable when it returns."""
+    if not new:
+        return
+    with ledger.write() as conn:
+        for number, kind, channel, weight in new:
+            conn.execute(
+                insert(notices).values(
+                    id=bump(conn, "row") + 1, incident_id=number, kind=kind, channel=clean(channel), at=now,
+                    weight=weight, tries=0, due=now, done=None, error="",
+                )
+            )  # fmt: skip
+        conn.execute(delete(notices).where(_N.done < now - KEPT_NOTICES_DAYS * DAY))
+
+
+def due(ledger: Ledger, now: int, limit: int = 100) -> list[Notice]:
+    """Messages whose time has come, oldest first."""
+    with ledger.read() as conn:
+        query = select(notices).where(_N.done.is_(None), _N.due <= now).order_by(_N.at, _N.id).limit(limit)
+        return [Notice(**row) for row in rows(conn, query)]
+
+
+def tried(ledger: Ledger, number: int, *, now: int, error: str, again: int | None) -> None:
+    """What became of a try: no `error` is success; else it is tried again at `again`, None gives it up."""
+    ended = None if error and again is not None else now
+    values = {"tries": _N.tries + 1, "done": ended, "error": clean(error)[:1_000], "due": again or now}
+    with ledger.write() as conn:
+        conn.execute(update(notices).where(_N.id == number).values(values))
+
+
+def told(ledger: Ledger, number: int | None, kind: str | None = None, since: int = 0) -> list[Notice]:
+    """Messages about an incident (None: those of no incident) that were asked for, newest first."""
+    with ledger.read() as conn:
+        which = _N.incident_id.is_(None) if number is None else _N.incident_id == number
+        query = select(notices).where(which, _N.at >= since).order_by(_N.at.desc(), _N.id.desc())
+        if kind is not None:
+            query = query.where(_N.kind == kind)
+        return [Notice(**row) for row in rows(conn, query)]
+
+
+def prune(ledger: Ledger, now: int, days: int) -> int:
+    """Let incidents go that ended longer ago, 0 for none; gives how many went."""
+    if not days:
+        return 0
+    with ledger.write() as conn:
+        gone = conn.execute(delete(incidents).where(_C.ended < now - days * DAY)).rowcount
+        conn.execute(delete(mutes).where(mutes.c.until < now))
+        if gone:
+            bump(conn, "alerts")
+    return gone
+
+
+def counts(ledger: Ledger) -> dict[tuple[str, str], int]:
+    """Open incidents by kind and domain."""
+    query = select(_C.kind, _C.domain, func.count()).where(_C.ended.is_(None)).group_by(_C.kind, _C.domain)
+    with ledger.read() as conn:
+        return {(kind, domain): int(n) for kind, domain, n in conn.execute(query)}
+
+
+def _rows(conn: Connection, condition: Any, now: int, limit: int | None = None) -> list[Row]:
+    muted = select(mutes.c.until).where(mutes.c.fingerprint == _C.fingerprint, mutes.c.until > now).scalar_subquery()
+    query = select(*incidents.c, muted.label("muted_until")).where(condition)
+    order = (_C.ended.is_not(None), _C.known.desc(), _C.id.desc())
+    return [Row(**row) for row in rows(conn, query.order_by(*order).limit(limit))]
+
+
+def _one(conn: Connection, number: int, now: int) -> Row:
+    return _rows(conn, _C.id == number, now)[0]
+
+
+def _cleaned(row: Row) -> dict[str, Any]:
+    """The columns that an evaluation says."""
+    names = ("fingerprint", "kind", "domain", "level", "first_day", "last_day", "weight", "body")
+    return {n: clean(v) if isinstance(v := getattr(row, n), str) else v for n in names}
