@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, fields
 from datetime import date
 from typing import Any, NamedTuple
 
-import orjson
-
-from .words import KINDS, Kind
+from .words import ACT, KINDS, Kind
 
 
 class Member(NamedTuple):
@@ -43,11 +42,17 @@ class Finding:
     page: str = "/alerts"
     query: str = ""
     members: tuple[Member, ...] = field(default=())
+    grave: bool = False  # more so than its kind usually is
 
     @property
     def words(self) -> Kind:
         """The words of its kind."""
         return KINDS[self.kind]
+
+    @property
+    def level(self) -> str:
+        """How grave it is: act or watch."""
+        return ACT if self.grave else self.words.level
 
     @property
     def fingerprint(self) -> str:
@@ -65,13 +70,13 @@ class Finding:
         return self.words.check.format(domain=self.domain or "DOMAIN")
 
     def to_json(self) -> str:
-        """As the ledger keeps it."""
-        return orjson.dumps({f.name: getattr(self, f.name) for f in fields(self)}).decode()
+        """As the ledger keeps it; ASCII, for strangers' text may hold what no UTF-8 does."""
+        return json.dumps({f.name: getattr(self, f.name) for f in fields(self)}, default=date.isoformat)
 
     @classmethod
     def from_json(cls, text: str) -> Finding:
         """What `to_json` wrote."""
-        found: dict[str, Any] = orjson.loads(text)
+        found: dict[str, Any] = json.loads(text)
         for name in ("first_day", "last_day"):
             found[name] = date.fromisoformat(found[name])
         found["members"] = tuple(Member(*one) for one in found["members"])

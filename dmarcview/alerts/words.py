@@ -37,7 +37,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             ACT, "messages", "Reported from our address, never sent by the relay: {cause}",
             "Receivers name an address of yours for mail that is not in the relay's log.",
             "Which other program or host sends from this address? Point it at the relay, or find who got in.",
-            "Two complete days without such a report.",
+            "Two weeks without such a report.",
+        ),
+        "bypass": Kind(
+            WATCH, "messages", "A host of yours goes around the relay: {cause}",
+            "An address of yours sent these, and the relay's log does not have them.",
+            "Which host is it? Point its mail at the relay, or acknowledge that it sends by itself.",
+            "Two weeks without such mail.",
         ),
         # rates, by the method of docs/adr/0007
         "dmarc_failing": Kind(

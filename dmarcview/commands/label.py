@@ -41,7 +41,8 @@ def scope_of(target: str) -> tuple[str, str]:
     return "network", str(network)
 
 
-def _who() -> str:
+def who() -> str:
+    """The name of who works here, for what is remembered."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -74,7 +75,7 @@ def _set(args: argparse.Namespace) -> int:
     config = settings(args)
     domain = args.domain.lower().rstrip(".") if args.domain else ""
     with open_store(config) as store:
-        store.put_label(Label(scope, value, args.kind, domain, _who(), now, args.note))
+        store.put_label(Label(scope, value, args.kind, domain, who(), now, args.note))
         classify(store, config, now, everything=True)
     if args.json:
         print_json({"scope": scope, "value": value, "class": args.kind, "domain": domain or None})

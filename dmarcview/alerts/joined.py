@@ -1,0 +1,138 @@
+"""Findings that only the join of the sent log and the reports can give: broken signatures, and mail never sent. Pure.
+
+What was signed is known, so a bad signature on it is a fault of somebody, not noise of strangers: the same method as
+for rates, with a small usual share taken for granted, finds it with the first few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import TYPE_CHECKING, Any, cast
+
+from .causes import percent, window_query
+from .cusum import Cells, Method, judge
+from .model import Finding, Member
+from .series import as_day, day_number
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .cusum import Bools
+
+# nobody is young: from the first mail on it is known how many were signed
+SIGNED = Method(threshold=4.0, prior_failed=0.5, prior_total=200.0, young_days=0, young_messages=0, least_failed=3,
+                least_days=2)  # fmt: skip
+NOT_SENT_LEAST = 5  # messages reported beyond what was sent, and ...
+NOT_SENT_SHARE = 0.05  # ... as a share of what was sent
+RECENT_DAYS = 14
+RELAYED = 0.5  # of a domain's own mail: from there on, what goes around the relay is worth a word
+MOST_MEMBERS = 20
+
+
+def findings(rows: pd.DataFrame, today: int, complete: Bools | None = None) -> list[Finding]:
+    """Findings of the rows of a reconciliation (`reconcile.COLUMNS`); `today` in days since 1970."""
+    if rows.empty or not rows["sent"].any():
+        return []
+    return [*signed(rows, today, complete), *not_sent(rows, today), *around(rows, today)]
+
+
+def signed(rows: pd.DataFrame, today: int, complete: Bools | None = None) -> list[Finding]:
+    """Signed by us, and reported without a good signature of ours."""
+    ours = rows[(rows["matched_by"] != "") & (rows["dkim_domain"] != "") & (rows["reported"] > 0)]
+    if ours.empty or not ours["dkim_fail"].any():
+        return []
+    keys = ours.groupby(["header_from", "dkim_domain", "dkim_selector"], sort=True)
+    names = [tuple(map(str, name)) for name in cast("list[tuple[str, str, str]]", list(keys.groups))]
+    receivers = ours["receiver"].astype("category").cat
+    days = ours["day"].dt.date.map(day_number).to_numpy()
+    numbers = [keys.ngroup().to_numpy(), days, receivers.codes.to_numpy(), ours["reported"].to_numpy(),
+               ours["dkim_fail"].to_numpy()]  # fmt: skip
+    verdicts = judge(Cells(*(one.astype("int64") for one in numbers)), len(names), today, complete, SIGNED)
+    out = []
+    for place in verdicts.open.nonzero()[0].tolist():
+        domain, signer, selector = names[place]
+        since, failed, total = as_day(verdicts.since[place]), int(verdicts.failed[place]), int(verdicts.total[place])
+        one = ours[(keys.ngroup() == place).to_numpy() & (days >= verdicts.since[place])]
+        out.append(
+            Finding(
+                kind="signed_broken", domain=domain, cause=f"selector {selector}.{signer}", first_day=since,
+                last_day=as_day(today - 1), weight=failed, failed=failed, total=total,
+                usual=float(verdicts.p0[place]),
+                text=f"{failed:,} of {total:,} reported messages that we signed with {selector}.{signer} came without "
+                f"a good signature since {since.day} {since:%b %Y}; usual are {percent(float(verdicts.p0[place]))}.",
+                page="/reconcile", query=window_query(domain, since, as_day(today - 1)),
+                members=_members(one, "dkim_fail", "reported"),
+            )
+        )  # fmt: skip
+    return out
+
+
+def not_sent(rows: pd.DataFrame, today: int) -> list[Finding]:
+    """Reported from the relay's address beyond what it delivered there, of the newest days."""
+    ours = _recent(rows[rows["matched_by"] != ""], today)
+    marked = ours[ours["findings"].map(lambda codes: "more_reported" in codes or "other_receiver" in codes)]
+    out = []
+    for (source, domain), part in marked.groupby(["source_ip", "header_from"], sort=True):
+        more, sent = int((part["reported"] - part["sent"]).sum()), int(part["sent"].sum())
+        if more < NOT_SENT_LEAST or more < NOT_SENT_SHARE * sent:
+            continue
+        some = part[part["reported"] > part["sent"]]
+        first, last = _days(some)
+        out.append(
+            Finding(
+                kind="not_sent", domain=str(domain), cause=str(source), first_day=first, last_day=last, weight=more,
+                failed=more, total=int(part["reported"].sum()),
+                text=f"{int(part['reported'].sum()):,} messages are reported from {source}, and the relay's log has "
+                f"{sent:,} for these receivers: {more:,} that it never sent.",
+                page="/reconcile", query=window_query(str(domain), first, last),
+                members=_members(some.assign(more=some["reported"] - some["sent"]), "more", "reported"),
+            )
+        )  # fmt: skip
+    return out
+
+
+def around(rows: pd.DataFrame, today: int) -> list[Finding]:
+    """Own addresses whose mail the relay's log does not have, for domains that mostly send by the relay."""
+    recent = _recent(rows, today)
+    bypass = recent[recent["findings"].map(lambda codes: "bypass" in codes)]
+    relayed = recent[recent["matched_by"] != ""].groupby("header_from")["reported"].sum()
+    by_domain: Mapping[Any, Any] = bypass.groupby("header_from")["reported"].sum().to_dict()
+    out = []
+    for (source, domain), part in bypass.groupby(["source_ip", "header_from"], sort=True):
+        through = int(relayed.get(domain, 0))
+        messages = int(part["reported"].sum())
+        if messages < NOT_SENT_LEAST or through < RELAYED * (through + int(by_domain[domain])):
+            continue
+        first, last = _days(part)
+        out.append(
+            Finding(
+                kind="bypass", domain=str(domain), cause=str(source), first_day=first, last_day=last,
+                weight=messages, failed=messages, total=messages,
+                text=f"{messages:,} messages of the last {RECENT_DAYS} days came from {source}, an address of yours, "
+                "and are not in the relay's log.",
+                page="/reconcile", query=window_query(str(domain), first, last),
+                members=_members(part, "reported", "reported"),
+            )
+        )  # fmt: skip
+    return out
+
+
+def _recent(rows: pd.DataFrame, today: int) -> pd.DataFrame:
+    import pandas as pd
+
+    return rows[
+        (rows["day"] >= pd.Timestamp(as_day(today - RECENT_DAYS))) & (rows["day"] < pd.Timestamp(as_day(today)))
+    ]
+
+
+def _days(rows: pd.DataFrame) -> tuple[date, date]:
+    return rows["day"].min().date(), rows["day"].max().date()
+
+
+def _members(rows: pd.DataFrame, failed: str, total: str) -> tuple[Member, ...]:
+    """By receiver, the most first."""
+    sums = rows.groupby("receiver", as_index=False)[list({failed, total})].sum()
+    sums = sums[sums[failed] > 0].sort_values([failed, "receiver"], ascending=[False, True])
+    return tuple(Member(str(row["receiver"]), int(row[failed]), int(row[total]))
+                 for row in sums.head(MOST_MEMBERS).to_dict("records"))  # fmt: skip

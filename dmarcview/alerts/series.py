@@ -1,0 +1,178 @@
+"""The series that alerts judge, out of the store: failures of own senders and volumes of unknown ones, by event day.
+
+A series is one mechanism of one policy domain, over all of its own and approved senders, and again over each group of
+them: a service, or an address (of IPv6 the /64). Forwarded mail is left out: it fails by no fault of the sender.
+"""
+
+# ruff: noqa: S608 - SQL is put together from our own constants; values from outside are parameters
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dmarcview.query.filters import DAY, Filters
+from dmarcview.query.traffic import window
+from dmarcview.store.sums import PASSED, STATED
+
+from .cusum import Cells
+
+if TYPE_CHECKING:
+    from dmarcview.store import Store
+
+HISTORY_DAYS = 120  # that a judgement looks at
+MOST_GROUPS = 100  # of one domain, the busiest; others count with their domain alone
+VOUCHED = ("own", "third_party")
+EPOCH = date(1970, 1, 1)
+# the failures of a mechanism, over rows of the cube; what a report does not state is neither pass nor fail
+_FAILED = {
+    "dmarc": (STATED, f"not {PASSED}"),
+    "spf": ("spf_aligned is not null", "not spf_aligned"),
+    "dkim": ("dkim_aligned is not null", "not dkim_aligned"),
+}
+
+
+class Series(NamedTuple):
+    """What one series is about; `group` is "" for all senders of the domain."""
+
+    domain: str
+    mechanism: str
+    group: str
+
+
+class Volume(NamedTuple):
+    """What one series of volumes is about."""
+
+    domain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Everything that rates and bursts are judged by, as of one moment.
+
+    `cells` are failures by (series, day, reporter), `forged` unknown mail that failed DMARC by (domain, day, reporter);
+    there `failed` is what was delivered all the same. Series are numbered by their place in `series` and `domains`.
+    """
+
+    series: tuple[Series, ...]
+    cells: Cells
+    domains: tuple[str, ...]
+    forged: Cells
+    reporters: tuple[str, ...]
+
+
+def day_number(day: date) -> int:
+    """Days since 1970."""
+    return (day - EPOCH).days
+
+
+def as_day(number: int) -> date:
+    """The day of such a number."""
+    return EPOCH + timedelta(days=int(number))
+
+
+@lru_cache(maxsize=65_536)
+def group_of(source_ip: str, service: str | None) -> str:
+    """The group of a sender: its service, else its address."""
+    if service:
+        return service
+    address = ipaddress.ip_address(source_ip)
+    return source_ip if address.version == 4 else str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
+
+
+def load(store: Store, today: int, *, verified: bool = True, history: int = HISTORY_DAYS) -> Loaded:
+    """The series of the days before `today` (days since 1970)."""
+    import numpy as np
+    import pyarrow as pa
+
+    bounds = Filters(since=as_day(today - history), until=as_day(today), verified=verified)
+    first, last = today - history, today
+    with store.heavy.cursor() as cursor:
+        _classes(store, cursor)
+        day = "date_diff('day', date '1970-01-01', c.day)"
+        sums = ", ".join(
+            f"coalesce(sum(messages) filter (where {stated}), 0) as {name}_total, "
+            f"coalesce(sum(messages) filter (where {stated} and {failed}), 0) as {name}_failed"
+            for name, (stated, failed) in _FAILED.items()
+        )
+        vouched = store.heavy.over(cursor, window(store, bounds),
+            f"select c.domain, sender, {day} as day, submitter, {sums} from cube c join senders s on "
+            f"s.domain = c.domain and s.source_ip = c.source_ip where s.vouched and not forwarded "
+            f"and {day} >= {first} and {day} < {last} group by all")  # fmt: skip
+        cursor.execute(f"create temp table own as {vouched}")
+        unknown = store.heavy.over(cursor, window(store, bounds),
+            f"select c.domain, {day} as day, submitter, sum(messages) as total, coalesce(sum(messages) filter (where "
+            "coalesce(disposition, 'none') not in ('quarantine', 'reject')), 0) as failed from cube c left join senders"
+            " s on s.domain = c.domain and s.source_ip = c.source_ip where coalesce(s.class, 'unknown') = 'unknown' "
+            f"and not {PASSED} and not forwarded and {day} >= {first} and {day} < {last} group by all")  # fmt: skip
+        cursor.execute(f"create temp table forged as {unknown}")
+        reporters = [r[0] for r in cursor.execute(
+            "select distinct submitter from (select submitter from own union all select submitter from forged) "
+            "order by submitter").fetchall()]  # fmt: skip
+        cursor.register("reporters", pa.table({"submitter": pa.array(reporters, pa.string()),
+                                               "number": pa.array(range(len(reporters)), pa.int64())}))  # fmt: skip
+        groups = cursor.execute(
+            "with g as (select domain, sender, sum(dmarc_total) as n, row_number() over (partition by domain order by "
+            "sum(dmarc_total) desc, sender) as rank from own group by domain, sender) "
+            f"select domain, sender from g where rank <= {MOST_GROUPS} order by domain, sender"
+        ).fetchall()
+        names = [(domain, "") for domain in sorted({domain for domain, _ in groups})] + groups
+        cursor.register("named", pa.table({"domain": pa.array([n[0] for n in names], pa.string()),
+                                           "sender": pa.array([n[1] for n in names], pa.string()),
+                                           "number": pa.array(range(len(names)), pa.int64())}))  # fmt: skip
+        columns = ", ".join(f"sum({m}_total) as {m}_total, sum({m}_failed) as {m}_failed" for m in _FAILED)
+        found = cursor.execute(
+            f"select n.number as series, o.day, r.number as reporter, {columns} from own o "
+            "join reporters r using (submitter) join named n on n.domain = o.domain and (n.sender = '' or "
+            "n.sender = o.sender) group by all order by all"
+        ).fetchnumpy()
+        domains = [r[0] for r in cursor.execute("select distinct domain from forged order by domain").fetchall()]
+        cursor.register("places", pa.table({"domain": pa.array(domains, pa.string()),
+                                            "number": pa.array(range(len(domains)), pa.int64())}))  # fmt: skip
+        waves = cursor.execute(
+            "select p.number as series, f.day, r.number as reporter, sum(total) as total, sum(failed) as failed from "
+            "forged f join reporters r using (submitter) join places p using (domain) group by all order by all"
+        ).fetchnumpy()
+    series, parts = [], []
+    for number, name in enumerate(_FAILED):
+        series += [Series(domain, name, sender) for domain, sender in names]
+        some = found[f"{name}_total"] > 0
+        parts.append((found["series"][some] + number * len(names), found["day"][some], found["reporter"][some],
+                      found[f"{name}_total"][some], found[f"{name}_failed"][some]))  # fmt: skip
+    whole = [np.concatenate([part[i] for part in parts]).astype(np.int64) for i in range(5)]
+    return Loaded(
+        tuple(series), Cells(*whole), tuple(domains),
+        Cells(*(np.asarray(waves[n]).astype(np.int64) for n in ("series", "day", "reporter", "total", "failed"))),
+        tuple(reporters),
+    )  # fmt: skip
+
+
+def _classes(store: Store, cursor: Any) -> None:
+    """Table `senders`: domain, source_ip, class, vouched, sender (its group)."""
+    import pyarrow as pa
+
+    known = store.source_table(None, ("domain", "source_ip", "source_class", "service"))
+    classes = known["source_class"].to_pylist()
+    sender = [
+        group_of(ip, service) if cls in VOUCHED else ""
+        for ip, service, cls in zip(
+            known["source_ip"].to_pylist(), known["service"].to_pylist(), classes, strict=True
+        )
+    ]  # fmt: skip
+    cursor.register(
+        "senders",
+        pa.table(
+            {
+                "domain": known["domain"].cast(pa.string()),
+                "source_ip": known["source_ip"].cast(pa.string()),
+                "class": pa.array(classes, pa.string()),
+                "vouched": pa.array([cls in VOUCHED for cls in classes], pa.bool_()),
+                "sender": pa.array(sender, pa.string()),
+            }
+        ),
+    )
+
+
+__all__ = ["DAY", "Loaded", "Series", "Volume", "as_day", "day_number", "group_of", "load"]

@@ -1,0 +1,86 @@
+"""One finding a cause: which of selector, sender and domain it is, and what it takes with it."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dmarcview.alerts.causes import MANY, Row, findings
+from dmarcview.alerts.model import Finding, Member
+from dmarcview.alerts.series import Series, as_day, group_of
+
+TODAY = 20_700
+
+
+def row(
+    mechanism: str, group: str = "", failed: int = 50, total: int = 60, *, domain: str = "example.org", p0: float = 0.01
+) -> Row:
+    return Row(Series(domain, mechanism, group), TODAY - 5, failed, total, failed - p0 * total, p0, 3)
+
+
+def test_a_single_sender_that_fails_is_the_cause() -> None:
+    (found,) = findings([row("dmarc"), row("dmarc", "192.0.2.20")], TODAY, {})
+    assert (found.kind, found.cause, found.domain) == ("dmarc_failing", "192.0.2.20", "example.org")
+    assert (found.failed, found.total, found.weight) == (50, 60, 50)
+    assert (found.first_day, found.last_day) == (as_day(TODAY - 5), as_day(TODAY - 1))
+    assert "50 of 60 messages (83%)" in found.text
+    assert "source=example.org~192.0.2.20" in found.query
+    assert found.page == "/sources"
+
+
+def test_senders_that_fail_alike_are_one_finding_of_the_domain() -> None:
+    parts = [row("spf", f"192.0.2.{n}", 25, 30) for n in range(4)]
+    (found,) = findings([row("spf", failed=100, total=130), *parts], TODAY, {})
+    assert found.cause == MANY
+    assert {member.name for member in found.members} == {f"192.0.2.{n}" for n in range(4)}
+    assert found.failed == 100
+
+
+def test_a_key_behind_several_senders_is_named_by_its_selector() -> None:
+    parts = [row("dkim", "192.0.2.1"), row("dkim", "192.0.2.2")]
+    excess = {"example.org": {"s1.example.org": 95.0, "s2.example.org": 1.0, "none": -3.0}}
+    (found,) = findings([row("dkim", failed=100, total=130), *parts], TODAY, excess)
+    assert found.cause == "selector s1.example.org"
+
+
+def test_unsigned_mail_is_no_selector() -> None:
+    (found,) = findings([row("dkim"), row("dkim", "192.0.2.1")], TODAY, {"example.org": {"none": 50.0}})
+    assert found.cause == "192.0.2.1"
+
+
+def test_what_shows_in_spf_and_dmarc_is_told_once_as_dmarc() -> None:
+    rows = [row("dmarc"), row("dmarc", "192.0.2.20"), row("spf"), row("spf", "192.0.2.20")]
+    (found,) = findings(rows, TODAY, {})
+    assert found.kind == "dmarc_failing"
+    assert Member("SPF of 192.0.2.20", 50, 60) in found.members
+
+
+def test_another_cause_in_the_same_domain_stays_a_finding_of_its_own() -> None:
+    rows = [row("dmarc"), row("dmarc", "192.0.2.20"), row("dkim"), row("dkim", "192.0.2.1")]
+    found = findings(rows, TODAY, {})
+    assert [(one.kind, one.cause) for one in found] == [("dkim_failing", "192.0.2.1"), ("dmarc_failing", "192.0.2.20")]
+
+
+def test_domains_do_not_mix() -> None:
+    rows = [row("dmarc", domain="example.org"), row("dmarc", domain="example.net")]
+    assert [one.domain for one in findings(rows, TODAY, {})] == ["example.net", "example.org"]
+
+
+@given(st.permutations([row("dmarc"), row("dmarc", "192.0.2.20"), row("spf"), row("spf", "192.0.2.20"), row("dkim"),
+                        row("dkim", "192.0.2.1", 20), row("dkim", "192.0.2.2", 20)]))  # fmt: skip
+def test_the_order_of_series_changes_nothing(rows: list[Row]) -> None:
+    assert findings(rows, TODAY, {}) == findings(sorted(rows), TODAY, {})
+
+
+def test_senders_are_grouped_by_service_and_by_network() -> None:
+    assert group_of("192.0.2.1", None) == "192.0.2.1"
+    assert group_of("192.0.2.1", "Letter Press") == "Letter Press"
+    assert group_of("2001:db8:1:2:3::9", None) == group_of("2001:db8:1:2::1", None) == "2001:db8:1:2::/64"
+
+
+@given(st.builds(Finding, kind=st.sampled_from(["dmarc_failing", "forged"]), domain=st.text(max_size=20),
+                 cause=st.text(max_size=20), first_day=st.dates(), last_day=st.dates(),
+                 weight=st.integers(0, 2**40), text=st.text(max_size=40), usual=st.none() | st.floats(0, 1),
+                 members=st.tuples(st.builds(Member, st.text(max_size=9), st.integers(), st.integers()))))  # fmt: skip
+def test_a_finding_survives_the_ledger(finding: Finding) -> None:
+    assert Finding.from_json(finding.to_json()) == finding

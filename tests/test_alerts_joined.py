@@ -1,0 +1,100 @@
+"""What only the join of sent log and reports can tell: bad signatures on our mail, mail never sent, ways around."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from dmarcview.alerts.joined import findings
+from dmarcview.alerts.model import Finding
+from dmarcview.reconcile import reconcile
+from dmarcview.store.facts import SourceRow
+from dmarcview_relay.outcome import Attempt
+from tests.reconcile_world import NOW, RELAY, mails, seen, told, world
+from tests.store_data import D0, DAY
+
+TODAY = D0 // DAY + 12
+
+
+def rows(folder: Path, deliveries: Sequence[Attempt], reports: Sequence[Any]) -> pd.DataFrame:
+    with world(folder, deliveries, reports, now=D0 + 12 * DAY + DAY // 2) as store:
+        store.put_sources([SourceRow("example.org", RELAY, "own"), SourceRow("example.org", "192.0.2.99", "own")])
+        return reconcile(store).rows
+
+
+def found(folder: Path, deliveries: Sequence[Attempt], reports: Sequence[Any]) -> list[Finding]:
+    return findings(rows(folder, deliveries, reports), TODAY)
+
+
+def days(count: int, failing: int = 0, **how: Any) -> tuple[list[Attempt], list[Any]]:
+    """Ten mails a day to each of two receivers; of the newest `failing` days both say that the signature is bad."""
+    deliveries, reports = [], []
+    for day in range(count):
+        bad = day >= count - failing
+        for host in ("far.test", "away.test"):
+            deliveries += mails(10, day, host=f"mx.{host}", recipient_domain=host)
+            reports.append(told((RELAY, 10, seen("fail" if bad else "pass", **how)), day=day, by=host))
+    return deliveries, reports
+
+
+def test_bad_signatures_at_two_receivers_are_told_on_the_first_day(tmp_path: Path) -> None:
+    (one,) = found(tmp_path, *days(11, 1))
+    assert (one.kind, one.domain, one.cause) == ("signed_broken", "example.org", "selector s1.example.org")
+    assert (one.failed, one.total, one.first_day) == (20, 20, date(2026, 1, 11))
+    assert {(member.name, member.failed, member.total) for member in one.members} == {
+        ("far.test", 10, 10), ("away.test", 10, 10)}  # fmt: skip
+    assert "we signed with s1.example.org" in one.text
+
+
+def test_good_signatures_are_no_word(tmp_path: Path) -> None:
+    assert found(tmp_path, *days(11)) == []
+
+
+def test_one_bad_signature_in_a_week_is_no_word(tmp_path: Path) -> None:
+    deliveries, reports = days(11)
+    deliveries += mails(1, 9, host="mx.third.test", recipient_domain="third.test")
+    reports.append(told((RELAY, 1, seen("fail")), day=9, by="third.test"))
+    assert found(tmp_path, deliveries, reports) == []
+
+
+def test_what_the_relay_never_sent_and_its_address_is_named_for_is_told(tmp_path: Path) -> None:
+    deliveries, reports = days(11)
+    reports.append(told((RELAY, 9, seen()), day=8, by="elsewhere.test"))
+    (one,) = found(tmp_path, deliveries, reports)
+    assert (one.kind, one.cause, one.weight, one.level) == ("not_sent", RELAY, 9, "act")
+    assert one.first_day == one.last_day == date(2026, 1, 9)
+
+
+def test_a_host_that_goes_around_the_relay_is_told(tmp_path: Path) -> None:
+    deliveries, reports = days(11)
+    reports.append(told(("192.0.2.99", 7, seen(None)), day=8))
+    (one,) = found(tmp_path, deliveries, reports)
+    assert (one.kind, one.cause, one.weight, one.level) == ("bypass", "192.0.2.99", 7, "watch")
+
+
+def test_where_the_relay_carries_little_others_may_send(tmp_path: Path) -> None:
+    deliveries, reports = days(11)
+    reports.append(told(("192.0.2.99", 9_000, seen(None)), day=8))
+    assert found(tmp_path, deliveries, reports) == []
+
+
+def test_forgers_are_not_hosts_of_ours(tmp_path: Path) -> None:
+    deliveries, reports = days(11)
+    reports.append(told(("203.0.113.66", 40, seen(None, "fail")), day=8))
+    assert found(tmp_path, deliveries, reports) == []
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_order_of_reports_changes_nothing(order: int, tmp_path: Path) -> None:
+    deliveries, reports = days(11, 2)
+    assert found(tmp_path / "a", deliveries, reports[::order]) == found(tmp_path / "b", deliveries, reports)
+
+
+def test_without_a_sent_log_there_is_nothing_to_say(tmp_path: Path) -> None:
+    assert found(tmp_path, [], [told((RELAY, 9, seen()), day=8)]) == []
+    assert NOW > D0

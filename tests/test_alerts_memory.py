@@ -1,0 +1,123 @@
+"""Incidents in the ledger: opened, changed, cleared, each once; acknowledged, muted; on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from dmarcview.alerts import memory
+from dmarcview.alerts.model import Finding
+from dmarcview.store import Store, incidents
+
+NOW = 1_780_000_000
+DAY = 86_400
+ONE = Finding("dmarc_failing", "example.org", "192.0.2.20", date(2026, 5, 1), date(2026, 5, 3), 40, "40 of 50 failed.",
+              40, 50, 0.01)  # fmt: skip
+TWO = Finding("forged", "example.net", "wave", date(2026, 5, 2), date(2026, 5, 3), 900, "900 forged.")
+
+
+@pytest.fixture
+def store(ledger_url: str | None, tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "data", url=ledger_url) as opened:
+        yield opened
+
+
+def test_an_incident_is_opened_once_and_remembered_until_it_clears(store: Store) -> None:
+    first = memory.settle(store.ledger, [ONE, TWO], NOW)
+    assert [(change.kind, change.incident.finding) for change in first] == [("opened", ONE), ("opened", TWO)]
+    assert memory.settle(store.ledger, [TWO, ONE], NOW + 60) == []
+    worse = replace(ONE, weight=60, failed=60, total=75, last_day=date(2026, 5, 4))
+    assert [change.kind for change in memory.settle(store.ledger, [worse, TWO], NOW + 120)] == ["worse"]
+    gone = memory.settle(store.ledger, [worse], NOW + 180)
+    assert [(change.kind, change.incident.ended) for change in gone] == [("cleared", NOW + 180)]
+    open_now, ended = memory.listed(store.ledger, NOW + 200)
+    assert (open_now.finding, open_now.known, open_now.changed, open_now.open) == (worse, NOW, NOW + 120, True)
+    assert (ended.finding, ended.open) == (TWO, False)
+    assert memory.listed(store.ledger, NOW, open_only=True) == [open_now]
+
+
+def test_a_cause_that_comes_back_is_a_new_incident(store: Store) -> None:
+    memory.settle(store.ledger, [ONE], NOW)
+    memory.settle(store.ledger, [], NOW + 1)
+    memory.settle(store.ledger, [ONE], NOW + 2)
+    assert [one.open for one in memory.listed(store.ledger, NOW)] == [True, False]
+
+
+def test_a_cause_whose_name_sharpens_stays_the_same_incident(store: Store) -> None:
+    vague = replace(ONE, cause="several senders")
+    memory.settle(store.ledger, [vague], NOW)
+    (change,) = memory.settle(store.ledger, [replace(ONE, weight=39)], NOW + 1)
+    assert (change.kind, change.incident.finding.cause) == ("better", "several senders")
+    assert len(memory.listed(store.ledger, NOW)) == 1
+
+
+def test_two_new_causes_are_not_taken_for_the_old_one(store: Store) -> None:
+    memory.settle(store.ledger, [replace(ONE, cause="192.0.2.1")], NOW)
+    changes = memory.settle(store.ledger, [ONE, replace(ONE, cause="192.0.2.21")], NOW + 1)
+    assert sorted(change.kind for change in changes) == ["cleared", "opened", "opened"]
+
+
+def test_findings_of_other_kinds_keep_their_names(store: Store) -> None:
+    memory.settle(store.ledger, [TWO], NOW)
+    changes = memory.settle(store.ledger, [replace(TWO, cause="another")], NOW + 1)
+    assert sorted(change.kind for change in changes) == ["cleared", "opened"]
+
+
+def test_who_has_seen_it_and_who_does_not_want_to_hear_of_it_is_kept(store: Store) -> None:
+    (change,) = memory.settle(store.ledger, [ONE], NOW)
+    number, seen = change.incident.id, incidents.version(store.ledger)
+    assert incidents.acknowledge(store.ledger, number, author="ann", note="DNS is being mended", now=NOW + 5)
+    assert not incidents.acknowledge(store.ledger, number + 99, author="ann", note="", now=NOW)
+    incidents.mute(store.ledger, ONE.fingerprint, NOW + DAY, author="ann", note="", now=NOW)
+    one = memory.one(store.ledger, number, NOW + 10)
+    assert one is not None
+    assert (one.acked, one.acked_by, one.note, one.muted_until) == (NOW + 5, "ann", "DNS is being mended", NOW + DAY)
+    assert incidents.version(store.ledger) > seen
+    later = memory.one(store.ledger, number, NOW + DAY)
+    assert later is not None
+    assert later.muted_until is None
+    memory.settle(store.ledger, [], NOW + 20)
+    (again,) = memory.settle(store.ledger, [ONE], NOW + 30)
+    assert (again.incident.acked, again.incident.muted_until) == (None, NOW + DAY)
+    incidents.mute(store.ledger, ONE.fingerprint, 0, author="ann", note="", now=NOW + 40)
+    found = memory.one(store.ledger, again.incident.id, NOW + 41)
+    assert found is not None
+    assert found.muted_until is None
+
+
+def test_hostile_text_is_kept_on_both_kinds_of_ledger(store: Store) -> None:
+    memory.settle(store.ledger, [replace(TWO, domain="a\x00b", cause="x\ud800y", text="\x00\u202e")], NOW)
+    assert memory.settle(store.ledger, [replace(TWO, domain="a\x00b", cause="x\ud800y", text="\x00\u202e")], NOW) == []
+    (one,) = memory.listed(store.ledger, NOW)
+    assert one.finding.cause == "x\ud800y"
+    incidents.mute(store.ledger, one.finding.fingerprint, NOW + DAY, author="a\x00", note="\x00", now=NOW)
+    (one,) = memory.listed(store.ledger, NOW)
+    assert one.muted_until == NOW + DAY
+
+
+def test_the_outbox_keeps_what_is_to_be_told_until_it_was(store: Store) -> None:
+    incidents.ask(store.ledger, [(1, "opened", "mail", 40), (None, "digest", "mail", 0)], NOW)
+    first, second = incidents.due(store.ledger, NOW)
+    incidents.tried(store.ledger, first.id, now=NOW + 1, error="421 try later", again=NOW + 60)
+    incidents.tried(store.ledger, second.id, now=NOW + 1, error="", again=None)
+    assert incidents.due(store.ledger, NOW + 30) == []
+    (again,) = incidents.due(store.ledger, NOW + 60)
+    assert (again.id, again.tries, again.error, again.done) == (first.id, 1, "421 try later", None)
+    incidents.tried(store.ledger, first.id, now=NOW + 61, error="550 no", again=None)
+    assert incidents.due(store.ledger, NOW + DAY) == []
+    (told,) = incidents.told(store.ledger, 1)
+    assert (told.done, told.error, told.tries, told.weight) == (NOW + 61, "550 no", 2, 40)
+    assert [note.kind for note in incidents.told(store.ledger, None)] == ["digest"]
+
+
+def test_ended_incidents_leave_after_their_time_and_open_ones_never(store: Store) -> None:
+    memory.settle(store.ledger, [ONE, TWO], NOW)
+    memory.settle(store.ledger, [ONE], NOW + 1)
+    assert incidents.prune(store.ledger, NOW + 5 * DAY, 0) == 0
+    assert incidents.prune(store.ledger, NOW + 5 * DAY, 4) == 1
+    assert [one.finding for one in memory.listed(store.ledger, NOW)] == [ONE]
+    assert incidents.counts(store.ledger) == {("dmarc_failing", "example.org"): 1}
