@@ -27,7 +27,7 @@ from typing import Any
 
 from dmarcview import query
 from dmarcview.config import Config
-from dmarcview.demo import reports, traffic
+from dmarcview.demo import reports, rhythm, traffic
 from dmarcview.demo.browser import FLAGS, program
 from dmarcview.store import Store
 from dmarcview.upkeep import classify
@@ -54,7 +54,7 @@ GO = """(to) => { history.pushState({}, '', to); window.dispatchEvent(new Custom
 def fill(folder: Path) -> None:
     """The demo's year, classified."""
     today = datetime.now(UTC).date()
-    now = traffic.midnight(today)
+    now = rhythm.midnight(today)
     with Store.open(folder) as store:
         taken = []
         for number, made in enumerate(traffic.year(today)):

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from dmarcview.demo import traffic
+from dmarcview.demo import rhythm
 from dmarcview.demo.browser import Browser
 from dmarcview.demo.check import FORWARDERS, OWN, SHOWN, Expected, agree, known
 from dmarcview.demo.traffic import Made
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
             for number, made in enumerate(reports):
                 deliver(world, made)
                 sent = time.monotonic()
-                if made.begin >= traffic.midnight(begin):
+                if made.begin >= rhythm.midnight(begin):
                     total = total.plus(made)
                 if number == len(reports) - rounds - 1:
                     browser.open(f"{world.places.url}?from={begin}&to={end}")

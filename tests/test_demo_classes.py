@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dmarcview.config import Config, Geo
-from dmarcview.demo import networks, reports, traffic
+from dmarcview.demo import networks, reports, rhythm, traffic
 from dmarcview.demo.story import DOMAINS, REPORTERS, SENDERS
 from dmarcview.store import Store
 from dmarcview.upkeep import classify
@@ -18,7 +18,7 @@ from dmarcview_reports.model import Origin, Taken
 from dmarcview_reports.settings import Limits
 
 TODAY = date(2026, 3, 4)
-NOW = traffic.midnight(TODAY)
+NOW = rhythm.midnight(TODAY)
 CLASSES = {
     "own": {"own"},
     "service": {"own", "third_party"},  # without an envelope of its own nothing tells it from a host of ours

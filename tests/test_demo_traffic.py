@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-from dmarcview.demo import traffic
+from dmarcview.demo import rhythm, traffic
 from dmarcview.demo.story import DOMAINS, EPISODES, REPORTERS, SENDERS
 from dmarcview.demo.traffic import Made
 
@@ -155,6 +155,6 @@ def test_counts_follow_their_mean() -> None:
 
     for mean in (0.2, 3.0, 200.0):
         rng = Random(1)
-        drawn = [traffic.poisson(rng, mean) for _ in range(20_000)]
+        drawn = [rhythm.poisson(rng, mean) for _ in range(20_000)]
         assert sum(drawn) / len(drawn) == pytest.approx(mean, rel=0.06)
         assert min(drawn) >= 0

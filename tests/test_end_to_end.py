@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from conftest import need
 
-from dmarcview.demo import reports, traffic
+from dmarcview.demo import reports, rhythm, traffic
 from dmarcview.demo.browser import Browser
 from dmarcview.demo.check import FORWARDERS, OWN, SHOWN, Expected, Numbers, agree, known
 from dmarcview.demo.story import REPORTERS
@@ -173,6 +173,6 @@ def agree_within(browser: Browser, shown: Numbers) -> float:
 def expected(service: Running, begin: date) -> Numbers:
     total = Expected()
     for made in service.sent:
-        if made.begin >= traffic.midnight(begin):
+        if made.begin >= rhythm.midnight(begin):
             total = total.plus(made)
     return total.overview()

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from dmarcview.demo import outgoing, reports, traffic
+from dmarcview.demo import outgoing, reports, rhythm, traffic
 from dmarcview.demo.browser import Browser
 from dmarcview.demo.story import DOMAINS, REPORTERS, SENDERS
 from dmarcview.demo.traffic import Made
@@ -80,7 +80,7 @@ def check(place: Path, *, port: int = 0, today: date | None = None) -> int:
         url = world.start().url
         print(f"serve is up: {url}", flush=True)
         sent = known(today)
-        first = traffic.midnight(today - timedelta(days=SHOWN))
+        first = rhythm.midnight(today - timedelta(days=SHOWN))
         before, after = sent[:-AT_LAST], sent[-AT_LAST:]
         expected = Expected()
         for made in before:
@@ -139,7 +139,7 @@ def known(today: date) -> list[Made]:
     for age in range(OLDEST, NEWEST - 1, -1):
         for domain in DOMAINS:
             for reporter in always:
-                seed = traffic.SEED
+                seed = rhythm.SEED
                 while (made := traffic.report(today, age, domain, reporter, seed=seed)) is None:
                     seed += 1  # a day that the reporter skips in this year is taken from another
                 found.append(made)

@@ -50,7 +50,7 @@ def zones(*, client: str, dkim_key: str, selector: str, rua: str, keys: Mapping[
         txt(domain.name, "v=spf1 ip4:192.0.2.0/24 -all")
     for name, record in (keys or {}).items():
         txt(name, record)
-    for address, name in _hosts().items():
+    for address, name in hosts().items():
         pointer = dns.reversename.from_address(address).to_text()
         found[pointer, "PTR"] = (name + ".",)
         kind = "AAAA" if ":" in address else "A"
@@ -58,7 +58,17 @@ def zones(*, client: str, dkim_key: str, selector: str, rua: str, keys: Mapping[
     return found
 
 
-def _hosts() -> dict[str, str]:
+def answers(zones: Zones) -> dict[tuple[str, str], list[bytes]]:
+    """The texts of the zones as a table of (type, name), for who asks no server."""
+    return {
+        (kind, name.rstrip(".")): ["".join(text.strip('"').split('" "')).encode() for text in texts]
+        for (name, kind), texts in zones.items()
+        if kind == "TXT"
+    }
+
+
+def hosts() -> dict[str, str]:
+    """Names of the hosts behind the demo's addresses."""
     hosts = {
         "192.0.2.10": "mail.example.org",
         "2001:db8:10::25": "mail.example.org",

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dmarcview.demo import reports
-from dmarcview.demo.traffic import DAY, Made, Truth
+from dmarcview.demo.rhythm import DAY
+from dmarcview.demo.traffic import Made, Truth
 
 MAILBOX_REPORTER = "freemail-north.example"  # its reports were kept as mails, one mbox a month
 RESENT = 700  # every so many reports one came a second time

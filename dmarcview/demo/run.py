@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dmarcview.demo import folder, reports, traffic
+from dmarcview.demo import folder, reports, rhythm, traffic
 from dmarcview.demo.story import REPORTERS, STORY
 from dmarcview.demo.traffic import Made, Truth
 from dmarcview.demo.world import STRANGER, DemoError, World
@@ -112,7 +112,7 @@ def _fill(world: World, today: date, started: float) -> Truth:
         f"{told['conflicts']} in conflict, {len(told['refused'])} refused ({time.monotonic() - started:.1f} s).",
         flush=True,
     )
-    (world.folder / MARK).write_text(json.dumps({"day": today.isoformat(), "seed": traffic.SEED}))
+    (world.folder / MARK).write_text(json.dumps({"day": today.isoformat(), "seed": rhythm.SEED}))
     return truth
 
 
@@ -128,13 +128,13 @@ def bring(world: World) -> Any:
 
 def early(today: date, *, days: int) -> Iterator[Made]:
     """Reports that arrived before today."""
-    midnight = traffic.midnight(today)
+    midnight = rhythm.midnight(today)
     return (made for made in traffic.year(today, days=days) if made.arrives < midnight)
 
 
 def late(today: date, *, days: int = 10) -> list[Made]:
     """Reports on earlier days that arrive today or later, in the order of their arrival."""
-    midnight = traffic.midnight(today)
+    midnight = rhythm.midnight(today)
     return sorted((m for m in traffic.year(today, days=days) if m.arrives >= midnight), key=lambda m: m.arrives)
 
 

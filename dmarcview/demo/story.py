@@ -107,6 +107,13 @@ DOMAINS: tuple[Domain, ...] = (
     Domain("example.net", "a provider with volume", (Step(ALWAYS, "none", "none", "none"),)),
 )
 
+ROTATIONS = {("example.org", "mail2"): (62, "mail1")}  # age of the first day with the new selector, the one before
+
+
+def _signed(domain: str, selector: str, age: int) -> tuple[str, str]:
+    since, before = ROTATIONS.get((domain, selector), (ALWAYS, selector))
+    return domain, selector if age <= since else before
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -135,6 +142,11 @@ class Sender:
     outcomes: tuple[Outcome, ...]
     spread: int = 0  # 0 = all
     since: int = ALWAYS  # age of its first day
+    relayed: bool = False  # by our relay: then its reports are counted from `deliveries`
+
+    def signed(self, age: int) -> tuple[tuple[str, str], ...]:
+        """(domain, selector) of each signature on its mail on a day of that age."""
+        return tuple(_signed(domain, selector, age) for domain, selector in self.signatures)
 
 
 def _v4(prefix: str, first: int, count: int) -> tuple[str, ...]:
@@ -202,13 +214,17 @@ def _spoof(domain: str, daily: float) -> Sender:
 SENDERS: tuple[Sender, ...] = (
     Sender(
         "example.org", "mail.example.org", "own", ("192.0.2.10", "2001:db8:10::25"), 160, EVENING,
-        "example.org", "example.org", (("example.org", "mail2025"),), BOTH,
+        "example.org", "example.org", (("example.org", "mail2"),), BOTH, relayed=True,
+    ),
+    Sender(
+        "example.org", "shop.example.org", "own", ("192.0.2.10", "2001:db8:10::25"), 30, EVENING,
+        "shop.example.org", "shop.example.org", (("example.org", "mail2"),), BOTH, relayed=True,
     ),
     Sender(
         "example.org", "web1.example.org", "own", ("192.0.2.20",), 45, EVENING, "example.org", "web1.example.org", (),
         SPF_ONLY,
     ),
-    *_forwarders("example.org", "mail2025", 7, 3, 2),
+    *_forwarders("example.org", "mail2", 7, 3, 2),
     _spoof("example.org", 2.5),
     Sender(
         "example.com", "Workplace Mail", "service", _v6("2001:db8:20", 0x10, 10) + _v4("203.0.113", 1, 6), 1100, OFFICE,
@@ -262,9 +278,10 @@ class Episode:
 
 EPISODES: tuple[Episode, ...] = (
     Episode("example.org", "mail.example.org", 24, 20, KEY_LOST),
+    Episode("example.org", "shop.example.org", 24, 20, KEY_LOST),
     Episode("example.org", "campus forwarding", 24, 20, FORWARDED_KEY_LOST),
     Episode("example.org", "alias service", 24, 20, (Outcome(1.0, ("permerror",), "pass"),)),
-    Episode("example.org", "web1.example.org", 6, 1, SPF_LOST),
+    Episode("example.org", "web1.example.org", 6, 0, SPF_LOST),
     Episode("example.com", "strangers", 170, 166, factor=140, spread=24),
     Episode("example.com", "strangers", 17, 13, factor=260, spread=40),
     Episode("example.net", "out[1-8].example.net", 121, 119, (Outcome(1.0, ("fail", "fail"), "pass"),)),
@@ -275,6 +292,7 @@ STORY: tuple[tuple[int, str], ...] = (
     (170, "a first spoof wave on example.com, quarantined"),
     (121, "example.net signs with a wrong key for three days; SPF carries it"),
     (80, "example.com moves to p=reject"),
+    (62, "example.org changes its DKIM key: selector mail1, then mail2"),
     (24, "example.org loses its DKIM key for five days: what is forwarded fails"),
     (17, "a spoof wave on example.com for five days, rejected by all but one receiver"),
     (13, "a new sender for example.com appears: Quick Survey, signed but not aligned"),

@@ -6,7 +6,6 @@ sender moves nothing else. Times are seconds UTC. `Truth` counts what was made w
 
 from __future__ import annotations
 
-import math
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -15,15 +14,13 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from random import Random
 
-from dmarcview.demo.story import DOMAINS, EPISODES, REPORTERS, SENDERS, Domain, Episode, Outcome, Reporter, Sender, Step
+from dmarcview.demo import deliveries
+from dmarcview.demo.rhythm import DAY, HOUR, SEED, episode_of, mean, midnight, outcomes, poisson
+from dmarcview.demo.story import DOMAINS, REPORTERS, SENDERS, Domain, Outcome, Reporter, Sender, Step
 from dmarcview_reports.model import DkimResult, Record, Shape, SpfResult
 
-SEED = 7489
 DAYS = 365
-DAY = 86_400
-HOUR = 3_600
 SKIPPED = 0.008  # share of days on which a reporter, for no reason, sends nothing
-SMALL_MEAN = 30.0  # below it counts are drawn one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +93,17 @@ def year(today: date, *, seed: int = SEED, days: int = DAYS) -> Iterator[Made]:
 
 
 def hours(today: date, *, seed: int = SEED) -> Iterator[Made]:
-    """Endless small reports on single hours of the last days: what the demo sends once the late ones are out."""
+    """Endless small reports on single hours of the last days: what the demo sends once the late ones are out.
+
+    Nothing of the relay is in them: what it sent is reported already.
+    """
     reporters = [reporter for reporter in REPORTERS if not reporter.silent_since]
     turn = 0
     while True:
         rng = Random(f"{seed}/hour/{turn}")  # noqa: S311 - traffic, no secret
         age = 1 + turn % 3
         domain, reporter = rng.choice(DOMAINS), rng.choice(reporters)
-        whole = report(today, age, domain, reporter, seed=seed + 1 + turn, scale=0.2)
+        whole = report(today, age, domain, reporter, seed=seed + 1 + turn, scale=0.2, relayed=False)
         turn += 1
         if whole is None or not whole.records:
             continue
@@ -115,9 +115,13 @@ def hours(today: date, *, seed: int = SEED) -> Iterator[Made]:
 
 
 def report(
-    today: date, age: int, domain: Domain, reporter: Reporter, *, seed: int = SEED, scale: float = 1.0
-) -> Made | None:
-    """The report on the day `age` days before `today`; None when there was no mail to report on or none is sent."""
+    today: date, age: int, domain: Domain, reporter: Reporter, *, seed: int = SEED, scale: float = 1.0,
+    relayed: bool = True,
+) -> Made | None:  # fmt: skip
+    """The report on the day `age` days before `today`; None when there was no mail to report on or none is sent.
+
+    With `relayed` it tells of the relay's deliveries within its period, each of them.
+    """
     rng = Random(f"{seed}/{age}/{domain.name}/{reporter.domain}")  # noqa: S311 - traffic, no secret
     if reporter.silent_since and age <= reporter.silent_since:
         return None
@@ -125,65 +129,67 @@ def report(
         return None
     day = today - timedelta(days=age)
     policy = domain.policy(age)
+    begin = midnight(day) + reporter.window * HOUR
+    end = begin + DAY
     records: list[Record] = []
+    if relayed and domain.name in RELAYED:
+        records += _relayed(deliveries.accepted(today, begin, end, reporter.domain, seed), domain, policy, reporter)
     for sender in SENDERS:
-        if sender.domain == domain.name and age <= sender.since:
+        if sender.domain == domain.name and age <= sender.since and not sender.relayed:
             records += _records(sender, day, age=age, policy=policy, reporter=reporter, rng=rng, scale=scale)
     if not records:
         return None
-    begin = midnight(day) + reporter.window * HOUR
-    end = begin + DAY
     late = rng.choices([h for h, _ in reporter.lateness], [w for _, w in reporter.lateness])[0]
     arrives = end + late * HOUR + rng.randrange(HOUR)
     return Made(reporter, domain, policy, _report_id(reporter, domain, begin, rng), begin, end, arrives, tuple(records))
 
 
+def _relayed(sent: Iterable[deliveries.Delivery], domain: Domain, policy: Step, reporter: Reporter) -> Iterator[Record]:
+    """What a reporter counts of the relay's mail to it; the one that names recipients' domains counts them apart."""
+    names = reporter.dialect == "attributes7489"
+    told = Counter(
+        (one.source, one.sender.name, one.signatures, one.outcome, one.domain if names else None)
+        for one in sent
+        if one.sender.domain == domain.name
+    )
+    for (source, name, signed, outcome, to), n in told.items():
+        yield Record(source, n, _shape(domain.name, name, signed, outcome, policy, reporter.domain, to))
+
+
 def _records(
     sender: Sender, day: date, *, age: int, policy: Step, reporter: Reporter, rng: Random, scale: float
 ) -> Iterator[Record]:
-    episode = _episode(sender, age)
-    outcomes = episode.outcomes if episode and episode.outcomes else sender.outcomes
-    factor = episode.factor if episode else 1.0
+    episode = episode_of(sender, age)
     spread = (episode.spread if episode else 0) or sender.spread or len(sender.addresses)
-    mean = sender.daily * sender.week[day.weekday()] * _season(day, age) * factor * reporter.share * scale
-    mean *= math.exp(rng.gauss(0, 0.18))
-    if mean <= 0:
+    whole = mean(sender, day, age, rng) * reporter.share * scale
+    if whole <= 0:
         return
     busy = sender.addresses if spread >= len(sender.addresses) else rng.sample(sender.addresses, spread)
     weights = [rng.uniform(0.4, 1.6) for _ in busy]
-    each = mean / sum(weights)
-    for outcome in outcomes:
-        shape = _shape(sender.domain, sender.name, outcome, policy, reporter.domain)
+    each = whole / sum(weights)
+    for outcome in outcomes(sender, age):
+        shape = _shape(sender.domain, sender.name, sender.signed(age), outcome, policy, reporter.domain)
         for address, weight in zip(busy, weights, strict=True):
             n = poisson(rng, each * weight * outcome.share)
             if n:
                 yield Record(address, n, shape)
 
 
-def _episode(sender: Sender, age: int) -> Episode | None:
-    for episode in EPISODES:
-        if episode.domain == sender.domain and episode.sender == sender.name and episode.first >= age >= episode.last:
-            return episode
-    return None
-
-
-def _season(day: date, age: int) -> float:
-    """Slow growth over the year, and the dip between the years."""
-    quiet = (day.month, day.day) >= (12, 23) or (day.month, day.day) <= (1, 3)
-    return (1.25 - 0.0007 * age) * (0.55 if quiet else 1.0)
-
-
 _SENDERS = {(sender.domain, sender.name): sender for sender in SENDERS}
 _REPORTERS = {reporter.domain: reporter for reporter in REPORTERS}
+RELAYED = {sender.domain for sender in SENDERS if sender.relayed}
 
 
 @cache
-def _shape(domain: str, name: str, outcome: Outcome, policy: Step, by: str) -> Shape:
+def _shape(  # noqa: PLR0917 - the key of a cache
+    domain: str, name: str, signed: tuple[tuple[str, str], ...], outcome: Outcome, policy: Step, by: str,
+    to: str | None = None,
+) -> Shape:  # fmt: skip
     """The shape of a sender's mail as the reporter `by` sees it; asked by names, which are quick to compare."""
     sender, reporter = _SENDERS[domain, name], _REPORTERS[by]
     dkim = tuple(
         DkimResult(domain, selector, result, _human(result, selector))
-        for (domain, selector), result in zip(sender.signatures, outcome.dkim, strict=True)
+        for (domain, selector), result in zip(signed, outcome.dkim, strict=True)
     ) if outcome.dkim else ()  # fmt: skip
     spf = (SpfResult(sender.envelope_from, "mfrom", outcome.spf, None),)
     dkim_aligned = any(r.result == "pass" and aligned(r.domain or "", sender.header_from) for r in dkim)
@@ -207,7 +213,7 @@ def _shape(domain: str, name: str, outcome: Outcome, policy: Step, by: str) -> S
         override_comments=(comment,) if override else (),
         header_from=sender.header_from,
         envelope_from=sender.envelope_from if reporter.tells_envelope else None,
-        envelope_to=reporter.domain if reporter.dialect == "attributes7489" else None,
+        envelope_to=(to or reporter.domain) if reporter.dialect == "attributes7489" else None,
         dkim=dkim,
         spf=spf,
     )
@@ -231,19 +237,3 @@ def _report_id(reporter: Reporter, domain: Domain, begin: int, rng: Random) -> s
         stamp=datetime.fromtimestamp(begin, UTC).strftime("%Y%m%d"),
         domain=domain.name,
     )
-
-
-def poisson(rng: Random, mean: float) -> int:
-    """A Poisson draw; by the normal curve above `SMALL_MEAN`."""
-    if mean >= SMALL_MEAN:
-        return max(0, round(rng.gauss(mean, math.sqrt(mean))))
-    floor, product, n = math.exp(-mean), rng.random(), 0
-    while product > floor:
-        product *= rng.random()
-        n += 1
-    return n
-
-
-def midnight(day: date) -> int:
-    """The first second of a day."""
-    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
