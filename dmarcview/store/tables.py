@@ -306,7 +306,7 @@ records_seen = Table(
     metadata,
     Column("id", Id, primary_key=True, autoincrement=False),
     Column("domain", Text, nullable=False),
-    Column("kind", Text, nullable=False),  # spf, dkim, dmarc
+    Column("kind", Text, nullable=False),  # of records_seen.KINDS
     Column("name", Text, nullable=False),  # in the DNS
     Column("value", Text, nullable=False),  # "" is: no such record
     Column("first", BigInteger, nullable=False),  # first look that found it
