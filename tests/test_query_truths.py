@@ -255,3 +255,22 @@ def test_a_filter_by_network_or_unknown_word(filled) -> None:
             Filters(**bad)
     hostile = Filters(domains=("x'; drop table sources; --",), submitter="' or 1=1 --")
     assert len(query.daily(store, hostile)) == 0
+
+
+def test_selectors_in_use_are_those_of_senders_that_are_vouched_for(filled) -> None:
+    twice = (("example.org", "S1", "pass"), ("example.org", "s1", "fail"), ("example.org", "s1", "pass"))
+    rows = records(
+        ("192.0.2.1", 7, shape(signers=(*twice, ("esp.example", "x", "pass")))),
+        ("192.0.2.2", 2, shape(dkim=False, signers=(("example.org", "s1", "fail"), ("example.org", None, "fail")))),
+        ("198.51.100.7", 900, shape(signers=(("example.org", "forged", "fail"),))),
+    )
+    store = filled(report(rows=rows))
+    store.put_sources(
+        [SourceRow("example.org", "192.0.2.1", "own"), SourceRow("example.org", "192.0.2.2", "third_party")]
+    )
+    found = query.selectors(store)
+    named = found[["dkim_domain", "selector", "messages", "passed"]].itertuples(index=False)
+    assert [tuple(one) for one in named] == [("example.org", "s1", 9, 7), ("esp.example", "x", 7, 7)]
+    assert set(found["last_day"].dt.strftime("%Y-%m-%d")) == {"2026-01-01"}
+    assert query.selectors(store, Filters(since=datetime.date(2026, 1, 2))).empty
+    assert len(query.selectors(store, limit=1)) == 1

@@ -15,6 +15,7 @@ from .intake import (
     reports,
     summary,
 )
+from .selectors import selectors
 from .sent import Sent, search_hash, sent, sent_any, sent_daily, sent_domains
 from .traffic import SourceDetail, classes, daily, domains, records, reporters, source_detail, sources
 
@@ -41,6 +42,7 @@ __all__ = [
     "reporters",
     "reports",
     "search_hash",
+    "selectors",
     "sent",
     "sent_any",
     "sent_daily",
