@@ -67,6 +67,20 @@ def read_status(path: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def lives(path: Path) -> bool:
+    """Whether the process that wrote this status file still runs."""
+    status = read_status(path)
+    if status is None:
+        return False
+    try:
+        os.kill(int(status["pid"]), 0)
+    except (ProcessLookupError, ValueError, TypeError, KeyError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 class Stop:
     """Wakes a waiting loop when it is time to end (SIGTERM, SIGINT) or to read the settings again (SIGHUP).
 

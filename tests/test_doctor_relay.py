@@ -144,7 +144,7 @@ def test_the_state_of_a_queue_is_counted_beside_its_relay(house: House) -> None:
         asyncio.run(queue.put(taken(NOW + 1), b"x\r\n"))
         asyncio.run(queue.put(taken(NOW + 2), b"x\r\n"))
         assert state(house.relay) == State(3, queue.count()["bytes"], 2, 1, 0, 0, NOW + 1, NOW + 2)
-        assert reasons(house.relay, 5) == [("dkim x", 1)]
+        assert reasons(house.relay, 5) == [("dkim x", 1, NOW)]
         assert reasons(house.relay, 0) == []
 
 

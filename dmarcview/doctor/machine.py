@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -11,12 +10,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dmarcview.certificates import CertificateFault, ends
 from dmarcview.doctor.finding import FAIL, OK, WARN, Clock, Finding, day
+from dmarcview.room import LOW_BYTES, free_bytes
+from dmarcview.supervisor import lives
 
 if TYPE_CHECKING:
     from dmarcview_smtp.settings import Listener
 
-LOW_SPACE = 1_000_000_000  # bytes free below which we warn
 SLOW_FSYNC = 0.2  # seconds
 CERTIFICATE_DAYS = 14
 GREETING_SECONDS = 5.0
@@ -65,17 +66,15 @@ def _user() -> str:
 
 def space(place: Path, reserve: int, what: str = "free space") -> Iterator[Finding]:
     """Free bytes where a folder is, or will be, against those below which no mail is taken."""
-    while not place.exists() and place != place.parent:
-        place = place.parent
     try:
-        free = shutil.disk_usage(place).free
+        free = free_bytes(place)
     except OSError as error:
         yield Finding(FAIL, what, str(error), "Mount the disk of the data folder.")
         return
     told = f"{free / 1e9:.1f} GB"
     if free < reserve:
         yield Finding(FAIL, what, told, "Mail is put off with 452 until there is room: free some.")
-    elif free < LOW_SPACE:
+    elif free < LOW_BYTES:
         yield Finding(WARN, what, told, "Free some, or set [data] archive_days and run `dmarcview prune`.")
     else:
         yield Finding(OK, what, told)
@@ -83,19 +82,7 @@ def space(place: Path, reserve: int, what: str = "free space") -> Iterator[Findi
 
 def running(data: Path, *names: str) -> bool:
     """Whether one of these processes runs, by its status file."""
-    from dmarcview.supervisor import read_status
-
-    for name in names:
-        status = read_status(data / "run" / f"{name}.json")
-        if status:
-            try:
-                os.kill(int(status["pid"]), 0)
-            except (ProcessLookupError, ValueError, KeyError):
-                continue
-            except PermissionError:
-                pass
-            return True
-    return False
+    return any(lives(data / "run" / f"{name}.json") for name in names)
 
 
 def port(host: str, number: int, what: str, *, in_use: bool) -> Finding:
@@ -143,16 +130,13 @@ def certificate(
         if any(one.host not in ("127.0.0.1", "::1") and not one.path for one in listeners):
             yield Finding(WARN, what, "none", f'Set [{section}] certificate and key, and mode = "starttls".')
         return
-    from cryptography import x509
-
     try:
-        found = x509.load_pem_x509_certificate(Path(files[0]).read_bytes())
-        Path(files[1]).read_bytes()
-    except (OSError, ValueError) as error:
-        yield Finding(FAIL, what, str(error), f"Name readable PEM files in [{section}] certificate and key.")
+        end = ends(*files)
+    except CertificateFault as fault:
+        yield Finding(FAIL, what, str(fault), f"Name readable PEM files in [{section}] certificate and key.")
         return
-    days = (found.not_valid_after_utc.timestamp() - clock()) / 86_400
-    told = f"valid until {found.not_valid_after_utc:%Y-%m-%d}"
+    days = (end.timestamp() - clock()) / 86_400
+    told = f"valid until {end:%Y-%m-%d}"
     if days < 0:
         yield Finding(FAIL, what, told, "It has ended: renew it. The new file is read without a new start.")
     elif days < CERTIFICATE_DAYS:

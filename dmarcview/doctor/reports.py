@@ -9,10 +9,10 @@ from pathlib import Path
 from dmarcview import config as configuration
 from dmarcview.config import Config
 from dmarcview.dns import addresses, exchangers, published
-from dmarcview.doctor.finding import FAIL, OK, WARN, Clock, Finding
+from dmarcview.doctor.finding import FAIL, OK, WARN, Clock, Finding, lasted
+from dmarcview_reports.spool_state import BACKLOG_SECONDS, state
 from dmarcview_reports.trust_dns import DnsFailure, Resolver
 
-BACKLOG_AGE = 600  # seconds that a mail may wait in the spool
 GEO_DAYS = 400
 
 
@@ -34,24 +34,26 @@ def ledger(config: Config, folder: Path) -> Iterator[Finding]:
 
 def spool(folder: Path, clock: Clock) -> Iterator[Finding]:
     """Whether mails wait to be stored."""
-    new = folder / "spool" / "new"
-    if not new.is_dir():
+    if not (folder / "spool").is_dir():
         return
-    ages = []
-    for file in new.iterdir():
-        try:
-            ages.append(clock() - file.stat().st_mtime)
-        except FileNotFoundError:  # stored meanwhile
-            continue
-    if not ages:
+    try:
+        found = state(folder / "spool")
+    except OSError as error:
+        yield Finding(FAIL, "spool", f"{error.filename}: {error.strerror}", "Run the doctor as the receiver's user.")
+        return
+    waited = clock() - found.oldest
+    if not found.batches:
         yield Finding(OK, "spool", "empty")
-    elif max(ages) > BACKLOG_AGE:
-        told = f"{len(ages)} batches wait, the oldest for {max(ages) / 60:.0f} minutes"
+    elif waited > BACKLOG_SECONDS:
+        told = f"{found.mails} mails wait, the oldest for {lasted(waited)}"
         yield Finding(
             FAIL, "spool", told, "Nothing is lost. Start `dmarcview ingest`, or read why it fails in its log."
         )
     else:
-        yield Finding(OK, "spool", f"{len(ages)} batches wait")
+        yield Finding(OK, "spool", f"{found.mails} mails wait")
+    if found.bad:
+        told = f"{found.bad} batches that the disk has damaged"
+        yield Finding(WARN, "spool: damaged", told, f"{folder / 'spool' / 'bad'} holds them; check the disk.")
 
 
 def geo(config: Config, clock: Clock) -> Iterator[Finding]:

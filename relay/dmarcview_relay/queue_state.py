@@ -29,10 +29,21 @@ class State(NamedTuple):
 
 
 class Reason(NamedTuple):
-    """Why recipients are held, and how many."""
+    """Why recipients are held, how many, and when the first of their mails was accepted."""
 
     text: str
     recipients: int
+    since: float
+
+
+class Late(NamedTuple):
+    """A recipient domain whose mail has waited for long: how many recipients, when the first of their mails was
+    accepted, and what was last heard about one of them ("": it was never tried)."""
+
+    domain: str
+    recipients: int
+    since: float
+    reply: str
 
 
 def state(folder: Path) -> State:
@@ -59,8 +70,36 @@ def state(folder: Path) -> State:
 
 def reasons(folder: Path, most: int) -> list[Reason]:
     """Why recipients are held, the most frequent reasons first. Raises QueueError, Gone."""
-    sql = "select hold, count(*) from recipient where hold != '' and not dead group by hold order by 2 desc, 1 limit ?"
+    sql = (
+        "select hold, count(*), min(accepted) from recipient join mail on mail.number = recipient.mail "
+        "where hold != '' and not dead group by hold order by 2 desc, 1 limit ?"
+    )
     return _asked(folder, lambda link: [Reason(*row) for row in link.execute(sql, (most,))])
+
+
+def late(folder: Path, before: float, most: int) -> list[Late]:
+    """Domains with mail that was accepted before a moment and still waits, most recipients first.
+
+    Raises QueueError, Gone.
+    """
+    sql = (
+        "select recipient.domain, count(*), min(accepted), coalesce(max(text), '') from recipient "
+        "join mail on mail.number = recipient.mail where hold = '' and not dead and accepted < ? "
+        "group by recipient.domain order by 2 desc, 1 limit ?"
+    )
+    return _asked(folder, lambda link: [Late(*row) for row in link.execute(sql, (before, most))])
+
+
+def buried(folder: Path) -> float:
+    """When the first recipient died that still lies in the queue (seconds since 1970); 0 when there is none.
+
+    Raises QueueError, Gone.
+    """
+    sql = (
+        "select coalesce(min(coalesce(last_at, accepted)), 0) from recipient "
+        "join mail on mail.number = recipient.mail where dead"
+    )
+    return _asked(folder, lambda link: float(link.execute(sql).fetchone()[0]))
 
 
 def _asked(folder: Path, read: Callable[[sqlite3.Connection], T]) -> T:

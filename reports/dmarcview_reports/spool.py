@@ -44,6 +44,7 @@ RESERVE_BYTES = 100_000_000
 OLD_SECONDS = 3600.0  # a file in tmp/ of another process is left alone for so long
 _FRAME = b"dmarcview-mail 1 %d %d\n"
 _END = b"dmarcview-end 1 %d\n"
+_END_BYTES = 40  # the last line fits into these
 _ORIGIN_FIELDS = frozenset(each.name for each in fields(Origin))
 
 
@@ -194,6 +195,17 @@ class Spool:
         """Let somebody take it again."""
         self._taken.discard(batch.path)
         os.close(batch.lock)
+
+
+def mails_in(path: Path) -> int:
+    """How many mails a batch holds, by its last line; 1 for one that cannot be read so, for it may hold one."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-min(_END_BYTES, os.fstat(file.fileno()).st_size), os.SEEK_END)
+            words = file.read(_END_BYTES).rpartition(b"dmarcview-end 1 ")[2].split()
+    except OSError:
+        return 1
+    return int(words[0]) if len(words) == 1 and words[0].isdigit() else 1
 
 
 def _free_bytes(path: Path) -> int:
