@@ -73,9 +73,14 @@ def _is_dmarc(text: str) -> bool:
     return "".join(text.partition(";")[0].split()).lower() == DMARC_TAG
 
 
+def dmarc_texts(name: str, ask: Resolver) -> list[str]:
+    """The DMARC records at a name; anything else that stands there is left out. Raises DnsFailure."""
+    return [text for text in texts(name, ask) if _is_dmarc(text)]
+
+
 def dmarc_record(domain: str, ask: Resolver) -> str | None:
     """The record at `_dmarc.<domain>`; several are as good as none (RFC 9989 section 4.10)."""
-    found = [text for text in texts(f"_dmarc.{domain}", ask) if _is_dmarc(text)]
+    found = dmarc_texts(f"_dmarc.{domain}", ask)
     return found[0] if len(found) == 1 else None
 
 
@@ -90,6 +95,12 @@ def addresses_of(rua: str) -> list[str]:
     return found
 
 
+def consents(domain: str, record: str) -> dict[str, str]:
+    """The hosts of other organisations to which a DMARC record sends reports, by the name that holds their consent."""
+    hosts = {address.rpartition("@")[2] for address in addresses_of(tags(record).get("rua", ""))}
+    return {f"{domain}._report._dmarc.{host}": host for host in sorted(hosts) if not aligned(host, domain)}
+
+
 def published(domain: str, ask: Resolver) -> Published:
     """What `domain` publishes about its reports, with the consent of hosts elsewhere (RFC 9990). Raises DnsFailure."""
     record = dmarc_record(domain, ask)
@@ -102,5 +113,5 @@ def published(domain: str, ask: Resolver) -> Published:
             destinations.append(Destination(address, None, ""))
             continue
         name = f"{domain}._report._dmarc.{host}"
-        destinations.append(Destination(address, any(_is_dmarc(text) for text in texts(name, ask)), name))
+        destinations.append(Destination(address, bool(dmarc_texts(name, ask)), name))
     return Published(domain, record, tuple(destinations))

@@ -39,6 +39,12 @@ def sender_of(config: Config, domain: str, sources: Sequence[str] = (), ring: Ke
     )
 
 
+def sending_domains(config: Config, ring: KeyRing) -> list[str]:
+    """Domains that have a key, and those that the settings let send, by alphabet."""
+    listed = [one for one in (*config.relay.senders, *config.relay.froms) if "@" in one and not one.startswith("/")]
+    return sorted({key.domain for key in ring.all()} | {one.rpartition("@")[2].lower() for one in listed})
+
+
 def own_addresses(hostname: str, ask: Resolver) -> tuple[str, ...]:
     """The addresses of this host's name: where mail most likely leaves from."""
     try:

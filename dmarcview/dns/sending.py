@@ -82,8 +82,8 @@ def _spf(sender: Sender, ask: Resolver) -> Iterator[Check]:
     told = f"{text} ({found.lookups} of {spf.LOOKUPS} look-ups, {found.voids} of {spf.VOIDS} void)"
     uncovered = [ip for ip in sender.sources if found.record.result(ip) != "pass"]
     mended = _mended(text, [one for one, ip in zip(ours, sender.sources, strict=False) if ip in uncovered])
-    if found.faults:
-        yield Check(FAIL, "SPF", name, told, _sentences(found.faults), _line(name, mended) if uncovered else "")
+    if faults := [*found.faults, *found.flaws]:
+        yield Check(FAIL, "SPF", name, told, _sentences(faults), _line(name, mended) if uncovered else "")
     elif uncovered:
         what = f"It does not cover {', '.join(uncovered)}, from which mail leaves."
         yield Check(FAIL, "SPF", name, told, what, _line(name, mended))

@@ -68,8 +68,14 @@ class Walk:
     record: Record | None = None
     lookups: int = 0
     voids: int = 0
-    faults: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)  # receivers take the record for broken (permerror, section 2.6.7)
+    flaws: list[str] = field(default_factory=list)  # it works, and should be mended
     notes: list[str] = field(default_factory=list)  # what could not be judged here
+
+
+def records(domain: str, ask: Resolver) -> list[str]:
+    """The SPF records of a domain; more than one is an error (RFC 7208 section 4.5). Raises DnsFailure."""
+    return [text for text in texts(domain, ask) if text.lower().split(" ")[0] == "v=spf1"]
 
 
 def walk(domain: str, ask: Resolver) -> Walk:
@@ -99,7 +105,7 @@ class _Walker:
         if domain in above:
             self.found.faults.append(f"{domain} includes itself")
             return None
-        found = [text for text in texts(domain, self._ask) if text.lower().split(" ")[0] == "v=spf1"]
+        found = records(domain, self._ask)
         if len(found) != 1:
             if above:
                 what = "several SPF records" if found else "no SPF record"
@@ -135,7 +141,7 @@ class _Walker:
         if not self._spend():
             return []
         if kind == "ptr":
-            self.found.faults.append(f"{domain}: `ptr` is slow and often ignored; name the addresses (section 5.5)")
+            self.found.flaws.append(f"{domain}: `ptr` is slow and often ignored; name the addresses (section 5.5)")
         elif kind == "exists" or "%" in rest:
             self.found.notes.append(f"{domain}: {term!r} depends on the mail and is not judged here")
         elif kind == "include":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dmarcview import config as configuration
 from dmarcview.config import Config
-from dmarcview.dns.sender import own_addresses, sender_of
+from dmarcview.dns.sender import own_addresses, sender_of, sending_domains
 from dmarcview.dns.sending import Check, check
 from dmarcview.doctor import machine
 from dmarcview.doctor.finding import FAIL, OK, WARN, Clock, Finding, day, lasted
@@ -63,7 +63,7 @@ def records(config: Config, ask: Resolver) -> Iterator[Finding]:
     except KeyFault:
         return  # told by `local`
     told = set()
-    for domain in _domains(config, ring):
+    for domain in sending_domains(config, ring)[:DOMAINS]:
         try:
             sender = sender_of(config, domain, ring=ring)
             if not sender.sources:
@@ -82,13 +82,6 @@ def records(config: Config, ask: Resolver) -> Iterator[Finding]:
 
 def _folder(config: Config) -> Path:
     return configuration.data_dir(config) / "relay"
-
-
-def _domains(config: Config, ring: KeyRing) -> list[str]:
-    """Domains that have a key, and those that the settings let send."""
-    listed = [one for one in (*config.relay.senders, *config.relay.froms) if "@" in one and not one.startswith("/")]
-    named = {key.domain for key in ring.all()} | {one.rpartition("@")[2].lower() for one in listed}
-    return sorted(named)[:DOMAINS]
 
 
 def _finding(one: Check, domain: str) -> Finding:
