@@ -22,15 +22,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from .likelihood import Floats, ratio
+from .likelihood import Bools, Floats, Ints, ratio
 
-Ints: TypeAlias = npt.NDArray[np.int64]
-Bools: TypeAlias = npt.NDArray[np.bool_]
 ABSENT = -1  # a day that is none
 MOST = 0.999  # the largest share that is taken for possible
 
@@ -186,7 +182,7 @@ class _Walk:
         size = days.series_count
         self.h = method.level(size)
         self.growth = 2.0 ** (1.0 / method.half_life)
-        self.complete = _spread(complete, method.replay, size)
+        self.complete = complete_days(complete, method.replay, size)
         # learned[:, d]: decayed sums of all days before d, in weights of day 0
         self.learned = np.zeros((5, method.replay + 1, size))
         self.unlearned = np.zeros((5, size))  # of these, what incidents had taken part in
@@ -356,8 +352,8 @@ def _named(day: Ints, first: int) -> Ints:
     return np.where(day >= 0, day + first, ABSENT)
 
 
-def _spread(complete: Bools | None, days: int, size: int) -> Bools:
-    """What is complete, by (day, series)."""
+def complete_days(complete: Bools | None, days: int, size: int) -> Bools:
+    """What `judge` is told of completeness as an array (days, series) of the last `days` days."""
     out = np.ones((days, size), np.bool_)
     if complete is not None and complete.shape[-1]:
         known = np.atleast_2d(complete).T[-days:]

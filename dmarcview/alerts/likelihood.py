@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 Floats: TypeAlias = npt.NDArray[np.float64]
+Ints: TypeAlias = npt.NDArray[np.int64]
+Bools: TypeAlias = npt.NDArray[np.bool_]
 
 
 def log_gamma(x: Floats) -> Floats:
@@ -39,3 +41,35 @@ def ratio(total: Floats, failed: Floats, null: Floats, other: Floats, weight: Fl
         f, a0, a1 = failed[bad], a0[bad], a1[bad]
         out[bad] += log_gamma(f + a1) - log_gamma(f + a0) + log_gamma(a0) - log_gamma(a1)
     return out
+
+
+def log_binomial_tail(count: Floats, mean: Floats, spread: Floats) -> Floats:
+    """Logarithm of the chance of `count` > 0 or more in a negative binomial of variance mean + spread * mean ** 2."""
+    size = 1.0 / spread
+    return log_beta_part(count, size, mean / (mean + size))
+
+
+def log_beta_part(a: Floats, b: Floats, x: Floats) -> Floats:
+    """Logarithm of the regularised incomplete beta function I_x(a, b), for 0 < x < 1, by its continued fraction."""
+    low = x < (a + 1) / (a + b + 2)  # where the fraction converges fast; elsewhere the complement's does
+    p, q, z = np.where(low, a, b), np.where(low, b, a), np.where(low, x, 1 - x)
+    tiny = 1e-300
+    c, d = np.ones_like(z), 1 / _not_zero(1 - (p + q) * z / (p + 1), tiny)
+    fraction = d.copy()
+    for n in range(1, 400):
+        even = n * (q - n) * z / ((p + 2 * n - 1) * (p + 2 * n))
+        d, c = 1 / _not_zero(1 + even * d, tiny), _not_zero(1 + even / c, tiny)
+        fraction *= d * c
+        odd = -(p + n) * (p + q + n) * z / ((p + 2 * n) * (p + 2 * n + 1))
+        d, c = 1 / _not_zero(1 + odd * d, tiny), _not_zero(1 + odd / c, tiny)
+        fraction *= d * c
+        if not len(z) or float(np.abs(d * c - 1).max()) < 1e-10:
+            break
+    front = p * np.log(z) + q * np.log1p(-z) + log_gamma(p + q) - log_gamma(p) - log_gamma(q) - np.log(p)
+    part = front + np.log(fraction)
+    out: Floats = np.where(low, part, np.log1p(-np.minimum(np.exp(part), 1 - 1e-16)))
+    return out
+
+
+def _not_zero(x: Floats, tiny: float) -> Floats:
+    return np.where(np.abs(x) < tiny, tiny, x)
