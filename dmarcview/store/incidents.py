@@ -171,6 +171,22 @@ def told(ledger: Ledger, number: int | None, kind: str | None = None, since: int
         return [Notice(**row) for row in rows(conn, query)]
 
 
+def about(ledger: Ledger, row: Row, since: int) -> list[Notice]:
+    """Messages about an incident, and those since then about earlier ones of the same cause; newest first."""
+    kin = select(_C.id).where(_C.fingerprint == row.fingerprint)
+    query = select(notices).where((_N.incident_id == row.id) | (_N.incident_id.in_(kin) & (_N.at >= since)))
+    with ledger.read() as conn:
+        return [Notice(**found) for found in rows(conn, query.order_by(_N.at.desc(), _N.id.desc()))]
+
+
+def waiting(ledger: Ledger, since: int) -> tuple[int, int]:
+    """(messages that have not gone out yet, those that were given up since then)."""
+    with ledger.read() as conn:
+        open_ = conn.execute(select(func.count()).where(_N.done.is_(None))).scalar_one()
+        given_up = conn.execute(select(func.count()).where(_N.done >= since, _N.error != "")).scalar_one()
+    return int(open_), int(given_up)
+
+
 def prune(ledger: Ledger, now: int, days: int) -> int:
     """Let incidents go that ended longer ago, 0 for none; gives how many went."""
     if not days:
