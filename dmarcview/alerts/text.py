@@ -1,0 +1,212 @@
+"""A message about an incident: title, plain text and HTML, with what, since when, counts, first check and its end.
+
+Names in it were written by strangers. They are capped, hidden characters are made visible, and no address in them can
+be followed; the only link is the one to our own pages.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import NamedTuple
+from urllib.parse import quote
+
+from dmarcview.terminal import safe
+
+from .model import CLEARED, OPENED, WORSE, Incident
+from .words import ACT
+
+TITLE_CHARS, VALUE_CHARS, NAME_CHARS = 150, 600, 120
+MEMBERS = 10
+DAY = 86_400
+
+_LINKS = re.compile(r"://|\bwww\.", re.IGNORECASE)  # what mail programs and chats make links of by themselves
+_MENTION = re.compile(r"@(?=everyone|here|channel|all\b)", re.IGNORECASE)
+_CODE = re.compile(r"`([^`]+)`")
+_MARKS = {OPENED: "", WORSE: "Worse: ", CLEARED: "Cleared: "}
+_URL_SAFE = "/?&=%+:,.~_-[]#@!$*;"
+
+
+class Message(NamedTuple):
+    """What a channel sends; the title is one line."""
+
+    title: str
+    text: str
+    html: str
+
+
+class Part(NamedTuple):
+    """One line of a message: its name and what it says; `link` says that this is an address of ours."""
+
+    name: str
+    value: str
+    link: bool = False
+
+
+def shown(text: str, most: int = NAME_CHARS) -> str:
+    """Text of strangers for a message: one line, capped, hidden characters as escapes, no address that leads away."""
+    cut = safe(" ".join(text[: 4 * most].split()))
+    calm = _LINKS.sub(lambda found: "[:]//" if found[0] == "://" else "www[.]", cut)
+    calm = _MENTION.sub("(at)", calm).replace("<", "\u2039").replace(">", "\u203a")
+    return calm if len(calm) <= most else calm[: most - 1] + "\u2026"
+
+
+def link(base: str, page: str, query: str) -> str:
+    """The address of the rows. What does not belong into an address is escaped."""
+    rest = quote(query.removeprefix("?"), safe=_URL_SAFE, errors="replace")
+    place = quote("/" + page.lstrip("/"), safe="/", errors="replace")
+    return base.rstrip("/") + place + (f"?{rest}" if rest else "")
+
+
+def title(incident: Incident, event: str) -> str:
+    """One line."""
+    return shown(_MARKS[event] + incident.finding.title, TITLE_CHARS)
+
+
+def parts(incident: Incident, event: str, base: str, before: int = 0) -> list[Part]:
+    """All that a message says, in order; `before` is the weight that was told last."""
+    found, words = incident.finding, incident.finding.words
+    days = f"{day(found.first_day)} (UTC, when it happened)"
+    if found.last_day > found.first_day:
+        days += f", last on {day(found.last_day)}"
+    out = [
+        Part("What", words.meaning),
+        Part("Found", shown(found.text, VALUE_CHARS)),
+        Part("Since", days),
+        Part("Known since", f"{moment(incident.known)}{_lag(incident)}"),
+        Part("Counts", counts(incident, event, before)),
+        Part("Usual", usual(incident)),
+        Part("Complete", shown(found.completeness, VALUE_CHARS)),
+        Part("Touches", _members(incident)),
+        Part("Check first", shown(found.check, VALUE_CHARS) if event != CLEARED else ""),
+        Part("Clears by", words.clears if event != CLEARED else ""),
+        Part("Cleared", moment(incident.ended) if event == CLEARED and incident.ended else ""),
+        Part("Rows", link(base, found.page, found.query), True),
+    ]
+    return [part for part in out if part.value]
+
+
+def message(incident: Incident, event: str, base: str, before: int = 0) -> Message:
+    """The message about an `event`: opened, worse or cleared."""
+    head, lines = title(incident, event), parts(incident, event, base, before)
+    act = incident.finding.words.level == ACT and event != CLEARED
+    return Message(head, plain(head, lines), document(head, _body(head, lines, act)))
+
+
+def tested(channel: str, base: str) -> Message:
+    """The message of `dmarcview alerts test`."""
+    head = f"A test of the channel {channel}"
+    lines = [
+        Part("What", "Somebody asked for this test. Nothing is wrong."),
+        Part("Rows", link(base, "/alerts", ""), True),
+    ]
+    return Message(head, plain(head, lines), document(head, _body(head, lines, False)))
+
+
+def plain(head: str, lines: Sequence[Part]) -> str:
+    """The parts as text, a paragraph each."""
+    return head + "\n\n" + "".join(f"{line.name}: {line.value}\n" for line in lines)
+
+
+def counts(incident: Incident, event: str = OPENED, before: int = 0) -> str:
+    """What is counted, of how many, and what was told before."""
+    found = incident.finding
+    if found.total:
+        out = f"{found.failed:,} of {found.total:,} messages ({_percent(found.failed / found.total)})"
+    else:
+        out = f"{found.weight:,} {found.words.counts}"
+    return f"{out}; told last: {before:,}" if event == WORSE and before else out
+
+
+def usual(incident: Incident) -> str:
+    """The baseline; "" when there is none."""
+    found = incident.finding
+    if found.usual is None:
+        return ""
+    if found.kind.endswith("_failing"):
+        return f"{_percent(found.usual)} fail"
+    return (
+        f"{found.usual:,.0f} {found.words.counts}" if found.usual >= 10 else f"{found.usual:.1f} {found.words.counts}"
+    )
+
+
+def day(value: date) -> str:
+    """`5 Nov 2026`."""
+    return f"{value.day} {value:%b %Y}"
+
+
+def moment(seconds: int) -> str:
+    """`5 Nov 2026 07:12 UTC`."""
+    at = datetime.fromtimestamp(seconds, UTC)
+    return f"{day(at.date())} {at:%H:%M} UTC"
+
+
+def document(head: str, body: str) -> str:
+    """A whole HTML document for a mail: styles inline or in its head, nothing from elsewhere."""
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">'
+        f"<title>{html.escape(head)}</title><style>{DARK}</style></head>"
+        f'<body class="page" style="{PAGE}"><div style="max-width:640px;margin:0 auto">{body}</div></body></html>'
+    )
+
+
+PAGE = "margin:0;padding:24px 16px;background:#ffffff;color:#1d2733;font:15px/1.5 system-ui,sans-serif"
+MUTED, RULE = "color:#5b6775", "border-top:1px solid #dde3ea"
+# Mail programs that know the dark keep our light colours otherwise; those that strip a head show the light ones.
+DARK = (
+    ":root{color-scheme:light dark}@media(prefers-color-scheme:dark){.page{background:#12181f!important;"
+    "color:#e4e9ef!important}.muted{color:#9aa7b5!important}.rule{border-color:#2d3947!important}"
+    "a{color:#7cc0f2!important}.track{background:#2d3947!important}code{background:#26313d!important}}"
+)
+
+
+def _body(head: str, lines: Sequence[Part], act: bool) -> str:
+    bar = "#D55E00" if act else "#0072B2"
+    rows = "".join(
+        f'<tr><td class="muted rule" style="{RULE};{MUTED};padding:8px 16px 8px 0;vertical-align:top;'
+        f'white-space:nowrap">{line.name}</td><td class="rule" style="{RULE};padding:8px 0;'
+        f'overflow-wrap:anywhere">{_value(line)}</td></tr>'
+        for line in lines
+    )
+    return (
+        f'<h1 style="font-size:20px;line-height:1.3;margin:0 0 16px;padding-left:12px;border-left:4px solid {bar};'
+        f'overflow-wrap:anywhere">{html.escape(head)}</h1>'
+        f'<table role="presentation" style="border-collapse:collapse;width:100%">{rows}</table>'
+    )
+
+
+def _value(line: Part) -> str:
+    if line.link:
+        return f'<a href="{html.escape(line.value)}" style="color:#0067a3">{html.escape(line.value)}</a>'
+    return coded(line.value)
+
+
+def coded(text: str) -> str:
+    """Escaped, with what stands in backticks as code."""
+    return _CODE.sub(r'<code style="background:#eef2f6;padding:1px 4px;border-radius:3px">\1</code>', html.escape(text))
+
+
+def _lag(incident: Incident) -> str:
+    days = (incident.known // DAY) - (incident.finding.last_day - date(1970, 1, 1)).days
+    return f", {days} day{'s' * (days != 1)} after its last day" if days > 0 else ""
+
+
+def _members(incident: Incident) -> str:
+    members = incident.finding.members
+    named = [
+        f"{shown(one.name)} ({one.failed:,} of {one.total:,})" if one.total else shown(one.name)
+        for one in members[:MEMBERS]
+    ]
+    more = len(members) - MEMBERS
+    return "; ".join([*named, f"and {more} more"] if more > 0 else named)
+
+
+def _percent(share: float) -> str:
+    if 0 < share < 0.001:
+        return "<0.1 %"
+    if 0.999 < share < 1:
+        return ">99.9 %"
+    return f"{100 * share:.1f}".removesuffix(".0") + " %"
