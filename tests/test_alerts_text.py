@@ -51,8 +51,6 @@ def test_a_message_says_all_that_a_reader_needs() -> None:
     made = text.message(INCIDENT, OPENED, BASE)
     assert made.title == "Mail of example.org fails DMARC: 192.0.2.10"
     assert made.text.splitlines() == [
-        "Mail of example.org fails DMARC: 192.0.2.10",
-        "",
         "What: Mail of senders that you vouch for fails DMARC clearly more often than it used to.",
         "Found: DKIM no longer passes for mail of mail.example.org.",
         "Since: 2 Nov 2026 (UTC, when it happened), last on 3 Nov 2026",

@@ -30,7 +30,7 @@ _URL_SAFE = "/?&=%+:,.~_-[]#@!$*;"
 
 
 class Message(NamedTuple):
-    """What a channel sends; the title is one line."""
+    """What a channel sends; the title is one line, and not repeated in the text."""
 
     title: str
     text: str
@@ -92,7 +92,7 @@ def message(incident: Incident, event: str, base: str, before: int = 0) -> Messa
     """The message about an `event`: opened, worse or cleared."""
     head, lines = title(incident, event), parts(incident, event, base, before)
     act = incident.finding.words.level == ACT and event != CLEARED
-    return Message(head, plain(head, lines), document(head, _body(head, lines, act)))
+    return Message(head, plain(lines), document(head, _body(head, lines, act)))
 
 
 def tested(channel: str, base: str) -> Message:
@@ -102,12 +102,12 @@ def tested(channel: str, base: str) -> Message:
         Part("What", "Somebody asked for this test. Nothing is wrong."),
         Part("Rows", link(base, "/alerts", ""), True),
     ]
-    return Message(head, plain(head, lines), document(head, _body(head, lines, False)))
+    return Message(head, plain(lines), document(head, _body(head, lines, False)))
 
 
-def plain(head: str, lines: Sequence[Part]) -> str:
-    """The parts as text, a paragraph each."""
-    return head + "\n\n" + "".join(f"{line.name}: {line.value}\n" for line in lines)
+def plain(lines: Sequence[Part]) -> str:
+    """The parts as text, a line each."""
+    return "".join(f"{line.name}: {line.value}\n" for line in lines)
 
 
 def counts(incident: Incident, event: str = OPENED, before: int = 0) -> str:

@@ -1,0 +1,7 @@
+"""What a channel says when it did not take a message."""
+
+from __future__ import annotations
+
+
+class NotTaken(Exception):
+    """The message did not go out; the text says why and what to do. It never holds a secret: it is kept and shown."""
