@@ -40,6 +40,19 @@ def test_an_incident_is_opened_once_and_remembered_until_it_clears(store: Store)
     assert memory.listed(store.ledger, NOW, open_only=True) == [open_now]
 
 
+def test_what_ended_before_anybody_looked_is_remembered_once(store: Store) -> None:
+    past = replace(ONE, first_day=date(2026, 4, 1), last_day=date(2026, 4, 5), fired=date(2026, 4, 2),
+                   cleared=date(2026, 4, 5))  # fmt: skip
+    for _ in range(2):
+        assert [change.incident.finding for change in memory.settle(store.ledger, [past], NOW)] == []
+    (one,) = memory.listed(store.ledger, NOW)
+    assert (one.finding, one.known, one.ended) == (past, 1_775_174_400, 1_775_433_600)
+    memory.settle(store.ledger, [ONE], NOW)
+    memory.settle(store.ledger, [replace(ONE, cleared=date(2026, 5, 3)), past], NOW + 60)
+    assert [(one.finding.first_day, one.open) for one in memory.listed(store.ledger, NOW)] == [
+        (date(2026, 5, 1), False), (date(2026, 4, 1), False)]  # fmt: skip
+
+
 def test_a_cause_that_comes_back_is_a_new_incident(store: Store) -> None:
     memory.settle(store.ledger, [ONE], NOW)
     memory.settle(store.ledger, [], NOW + 1)

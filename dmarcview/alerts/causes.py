@@ -6,7 +6,8 @@ the selector, else the group of senders, that explains most of the excess; where
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlencode
@@ -23,14 +24,17 @@ UNSIGNED = "none"
 KINDS = {"dmarc": "dmarc_failing", "spf": "spf_failing", "dkim": "dkim_failing"}
 WORDS = {"dmarc": "DMARC", "spf": "SPF", "dkim": "DKIM"}
 MOST_MEMBERS = 20
-Selectors = Mapping[str, Mapping[str, float]]
+FOREVER = 10**9
+Selectors = Callable[[str, int, int], Mapping[str, float]]
 
 
 class Row(NamedTuple):
-    """What is said of one open series."""
+    """What is said of the last incident of one series; days since 1970, `cleared` -1 while it goes on."""
 
     series: Series
     since: int
+    fired: int
+    cleared: int
     failed: int
     total: int
     excess: float
@@ -38,80 +42,101 @@ class Row(NamedTuple):
     reporters: int
 
 
-def opened(series: Sequence[Series], verdicts: Verdicts) -> list[Row]:
-    """The series whose incident goes on."""
+def told(series: Sequence[Series], verdicts: Verdicts) -> list[Row]:
+    """The series that have an incident, or had one that has ended."""
     return [
-        Row(series[i], int(verdicts.since[i]), int(verdicts.failed[i]), int(verdicts.total[i]),
-            float(verdicts.excess[i]), float(verdicts.p0[i]), int(verdicts.reporters[i]))
-        for i in verdicts.open.nonzero()[0].tolist()
+        Row(series[i], int(verdicts.since[i]), int(verdicts.fired[i]), int(verdicts.cleared[i]),
+            int(verdicts.failed[i]), int(verdicts.total[i]), float(verdicts.excess[i]), float(verdicts.p0[i]),
+            int(verdicts.reporters[i]))
+        for i in (verdicts.open | (verdicts.cleared >= 0)).nonzero()[0].tolist()
     ]  # fmt: skip
 
 
 def findings(rows: Sequence[Row], today: int, selectors: Selectors) -> list[Finding]:
-    """One finding a cause. `selectors`: by domain, the excess of failed messages of each `selector.domain`.
+    """One finding a cause. `selectors(domain, since, until)` gives the excess of each `selector.domain` in these days.
 
     A cause that shows in SPF or DKIM and in DMARC is told once, as DMARC's, which decides what becomes of the mail.
     """
     by: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
+    for row in sorted(rows):
         by.setdefault((row.series.domain, row.series.mechanism), []).append(row)
-    found = {key: _cause(part, today, selectors.get(key[0], {})) for key, part in sorted(by.items())}
+    found = [_cause(part, today, selectors) for key in sorted(by) for part in _apart(by[key])]
+    above = [one for one in found if one.kind == KINDS["dmarc"]]
+    parts = [one for one in found if one.kind != KINDS["dmarc"]]
     out = []
-    for (domain, mechanism), one in found.items():
-        above = found.get((domain, "dmarc"))
-        if mechanism != "dmarc" and above is not None and _same(one, above):
-            found[domain, "dmarc"] = _with(above, Member(f"{WORDS[mechanism]} of {one.cause}", one.failed, one.total))
-    for (domain, mechanism), one in found.items():
-        if mechanism == "dmarc" or (domain, "dmarc") not in found or not _same(one, found[domain, "dmarc"]):
-            out.append(one)
+    for one in above:
+        inner = [part for part in parts if _same(part, one)]
+        parts = [part for part in parts if part not in inner]
+        names = {KINDS[name]: words for name, words in WORDS.items()}
+        members = [Member(f"{names[part.kind]} of {part.cause}", part.failed, part.total) for part in inner]
+        out.append(replace(one, members=(*one.members, *members)[:MOST_MEMBERS]))
+    return sorted([*out, *parts], key=lambda one: (one.domain, one.kind, one.first_day))
+
+
+def _apart(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows of one mechanism of one domain, those together that share days; what goes on apart from what has ended."""
+    out: list[list[Row]] = []
+    until = 0
+    for row in sorted(rows, key=lambda row: (row.cleared < 0, row.since, row.series)):
+        end = row.cleared if row.cleared >= 0 else FOREVER
+        if not out or row.since > until or (out[-1][0].cleared < 0) != (row.cleared < 0):
+            out.append([])
+            until = 0
+        out[-1].append(row)
+        until = max(until, end)
     return out
 
 
-def _cause(rows: Sequence[Row], today: int, selectors: Mapping[str, float]) -> Finding:
-    """The finding of one mechanism of one domain."""
+def _cause(rows: Sequence[Row], today: int, selectors: Selectors) -> Finding:
+    """The finding of one mechanism of one domain over some days."""
     domain, mechanism = rows[0].series.domain, rows[0].series.mechanism
     whole = next((row for row in rows if not row.series.group), None)
     groups = sorted((row for row in rows if row.series.group), key=lambda row: (-row.excess, row.series.group))
     excess = max(whole.excess if whole else 0.0, sum(row.excess for row in groups))
     first = whole or groups[0]
-    cause, told = MANY, first
+    cause, about = MANY, first
+    ended = max(row.cleared for row in rows) if first.cleared >= 0 else None
+    last = today - 1 if ended is None else ended
     if groups and groups[0].excess >= EXPLAINS * excess:
-        cause, told = groups[0].series.group, groups[0]
-    if mechanism == "dkim" and selectors:
-        name, most = max(selectors.items(), key=lambda one: (one[1], one[0]))
-        if most >= EXPLAINS * sum(max(0.0, one) for one in selectors.values()) > 0 and name != UNSIGNED:
-            cause, told = f"selector {name}", first
-    since = min(row.since for row in rows if row in (told, first))
+        cause, about = groups[0].series.group, groups[0]
+    if mechanism == "dkim":
+        excesses = selectors(domain, min(row.since for row in rows), last)
+        name, most = max(excesses.items(), key=lambda one: (one[1], one[0]), default=(UNSIGNED, 0.0))
+        if most >= EXPLAINS * sum(max(0.0, one) for one in excesses.values()) > 0 and name != UNSIGNED:
+            cause, about = f"selector {name}", first
+    since = min(about.since, first.since)
     return Finding(
-        kind=KINDS[mechanism], domain=domain, cause=cause, first_day=as_day(since), last_day=as_day(today - 1),
-        weight=told.failed, failed=told.failed, total=told.total, usual=told.p0,
-        text=rate_text(told, WORDS[mechanism]),
-        page="/sources", query=window_query(domain, as_day(since), as_day(today - 1), _address(cause)),
+        kind=KINDS[mechanism], domain=domain, cause=cause, first_day=as_day(since), last_day=as_day(last),
+        weight=about.failed, failed=about.failed, total=about.total, usual=about.p0,
+        text=rate_text(about, WORDS[mechanism]),
+        page="/sources", query=window_query(domain, as_day(since), as_day(last), _address(cause)),
         members=tuple(Member(row.series.group, row.failed, row.total) for row in groups[:MOST_MEMBERS]),
+        fired=as_day(about.fired), cleared=None if ended is None else as_day(ended),
     )  # fmt: skip
 
 
 def _same(part: Finding, above: Finding) -> bool:
-    """Do a finding of SPF or DKIM and one of DMARC on the same domain have one cause?"""
-    if part.cause == above.cause:
-        return True
+    """Have a finding of SPF or DKIM and one of DMARC one cause: the same senders of a domain on the same days?"""
+    if part.domain != above.domain or part.first_day > above.last_day or above.first_day > part.last_day:
+        return False
+    if (part.cleared is None) != (above.cleared is None):
+        return False
     inner = {member.name for member in part.members}
-    return bool(inner) and inner <= {member.name for member in above.members} | {above.cause}
-
-
-def _with(finding: Finding, member: Member) -> Finding:
-    from dataclasses import replace
-
-    return replace(finding, members=(*finding.members, member)[:MOST_MEMBERS])
+    return part.cause == above.cause or (
+        bool(inner) and inner <= {member.name for member in above.members} | {above.cause}
+    )
 
 
 def rate_text(row: Row, mechanism: str) -> str:
     """One sentence with the counts and what was usual."""
     since, share = as_day(row.since), row.failed / row.total if row.total else 0.0
+    when = f"since {since.day} {since:%b %Y}"
+    if row.cleared >= 0:
+        when = f"from {since.day} {since:%b} to {as_day(row.cleared):%d %b %Y}"
     who = f"{row.reporters} reporters" if row.reporters != 1 else "1 reporter"
     return (
-        f"{row.failed:,} of {row.total:,} messages ({share:.0%}) failed {mechanism} since {since.day} {since:%b %Y}, "
-        f"seen by {who}; usual are {percent(row.p0)}."
+        f"{row.failed:,} of {row.total:,} messages ({share:.0%}) failed {mechanism} {when}, seen by {who}; usual are "
+        f"{percent(row.p0)}."
     )
 
 

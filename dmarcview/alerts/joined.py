@@ -18,7 +18,7 @@ from .series import as_day, day_number
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .cusum import Bools
+    from .likelihood import Bools
 
 # nobody is young: from the first mail on it is known how many were signed
 SIGNED = Method(threshold=4.0, prior_failed=0.5, prior_total=200.0, young_days=0, young_messages=0, least_failed=3,
@@ -42,27 +42,30 @@ def signed(rows: pd.DataFrame, today: int, complete: Bools | None = None) -> lis
     ours = rows[(rows["matched_by"] != "") & (rows["dkim_domain"] != "") & (rows["reported"] > 0)]
     if ours.empty or not ours["dkim_fail"].any():
         return []
-    keys = ours.groupby(["header_from", "dkim_domain", "dkim_selector"], sort=True)
-    names = [tuple(map(str, name)) for name in cast("list[tuple[str, str, str]]", list(keys.groups))]
+    keys = ours.groupby(["dkim_domain", "dkim_selector"], sort=True)
+    names = [tuple(map(str, name)) for name in cast("list[tuple[str, str]]", list(keys.groups))]
     receivers = ours["receiver"].astype("category").cat
     days = ours["day"].dt.date.map(day_number).to_numpy()
     numbers = [keys.ngroup().to_numpy(), days, receivers.codes.to_numpy(), ours["reported"].to_numpy(),
                ours["dkim_fail"].to_numpy()]  # fmt: skip
     verdicts = judge(Cells(*(one.astype("int64") for one in numbers)), len(names), today, complete, SIGNED)
     out = []
-    for place in verdicts.open.nonzero()[0].tolist():
-        domain, signer, selector = names[place]
+    for place in (verdicts.open | (verdicts.cleared >= 0)).nonzero()[0].tolist():
+        domain, selector = names[place]
         since, failed, total = as_day(verdicts.since[place]), int(verdicts.failed[place]), int(verdicts.total[place])
-        one = ours[(keys.ngroup() == place).to_numpy() & (days >= verdicts.since[place])]
+        ended = as_day(verdicts.cleared[place]) if verdicts.cleared[place] >= 0 else None
+        last = ended or as_day(today - 1)
+        within = (days >= verdicts.since[place]) & (days <= day_number(last))
+        one = ours[(keys.ngroup() == place).to_numpy() & within]
         out.append(
             Finding(
-                kind="signed_broken", domain=domain, cause=f"selector {selector}.{signer}", first_day=since,
-                last_day=as_day(today - 1), weight=failed, failed=failed, total=total,
+                kind="signed_broken", domain=domain, cause=f"selector {selector}.{domain}", first_day=since,
+                last_day=last, weight=failed, failed=failed, total=total,
                 usual=float(verdicts.p0[place]),
-                text=f"{failed:,} of {total:,} reported messages that we signed with {selector}.{signer} came without "
+                text=f"{failed:,} of {total:,} reported messages that we signed with {selector}.{domain} came without "
                 f"a good signature since {since.day} {since:%b %Y}; usual are {percent(float(verdicts.p0[place]))}.",
-                page="/reconcile", query=window_query(domain, since, as_day(today - 1)),
-                members=_members(one, "dkim_fail", "reported"),
+                page="/reconcile", query=window_query(domain, since, last),
+                members=_members(one, "dkim_fail", "reported"), fired=as_day(verdicts.fired[place]), cleared=ended,
             )
         )  # fmt: skip
     return out

@@ -16,10 +16,16 @@ if TYPE_CHECKING:
 
 
 def settle(ledger: Ledger, findings: Sequence[Finding], now: int) -> list[Change]:
-    """Make these what is wrong now: gives what was opened, got worse or better, and what has cleared."""
+    """Make these what is wrong now: gives what was opened, got worse or better, and what has cleared.
+
+    Those that have ended already are remembered when nothing is known of them: a store of old reports has its history.
+    """
+    over = [one for one in findings if one.cleared is not None]
+    findings = [one for one in findings if one.cleared is None]
     before = {one.fingerprint: one for one in incidents.listed(ledger, now, open_only=True)}
     kept = carried(findings, [finding_of(row) for row in before.values()])
     moved = incidents.settle(ledger, [_row(one) for one in kept], now)
+    incidents.remember(ledger, [_past(one, now) for one in over], now)
     how = {"opened": OPENED, "cleared": CLEARED}
     return [Change(how.get(one.how, WORSE if one.row.weight > one.before else "better"), incident(one.row))
             for one in moved]  # fmt: skip
@@ -73,6 +79,14 @@ def incident(row: incidents.Row) -> Incident:
 def finding_of(row: incidents.Row) -> Finding:
     """What was found of it last."""
     return Finding.from_json(row.body)
+
+
+def _past(finding: Finding, now: int) -> incidents.Row:
+    """An incident that is over: it could be known the day after its evidence was enough."""
+    assert finding.cleared is not None
+    known = day_number(finding.fired or finding.first_day) + 1
+    ended = (day_number(finding.cleared) + 1) * DAY
+    return replace(_row(finding), known=min(known * DAY, now), ended=min(ended, now))
 
 
 def _row(finding: Finding) -> incidents.Row:

@@ -43,6 +43,8 @@ class Finding:
     query: str = ""
     members: tuple[Member, ...] = field(default=())
     grave: bool = False  # more so than its kind usually is
+    fired: date | None = None  # event day whose evidence was enough
+    cleared: date | None = None  # event day that ended it; None: it goes on
 
     @property
     def words(self) -> Kind:
@@ -77,8 +79,8 @@ class Finding:
     def from_json(cls, text: str) -> Finding:
         """What `to_json` wrote."""
         found: dict[str, Any] = json.loads(text)
-        for name in ("first_day", "last_day"):
-            found[name] = date.fromisoformat(found[name])
+        for name in ("first_day", "last_day", "fired", "cleared"):
+            found[name] = found[name] and date.fromisoformat(found[name])
         found["members"] = tuple(Member(*one) for one in found["members"])
         return cls(**found)
 

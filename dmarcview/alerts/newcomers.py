@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from .causes import window_query
 from .model import Finding, Member
-from .series import as_day
+from .series import as_day, stands_behind
 
 NEW_DAYS = 14  # how long a sender is new
 KNOWN_DAYS = 14  # of reports on a domain before its first day, else everything is new
@@ -42,7 +42,7 @@ class Source(NamedTuple):
     @property
     def sender(self) -> str:
         """Who stands behind it; "" is nobody."""
-        return self.service or self.signature or self.envelope or ""
+        return stands_behind(self.service, self.signature, self.envelope)
 
 
 def findings(sources: Iterable[Source], today: int, least: int) -> list[Finding]:

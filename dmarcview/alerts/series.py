@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dmarcview.query.filters import DAY, Filters
 from dmarcview.query.traffic import window
-from dmarcview.store.sums import PASSED, STATED
+from dmarcview.store.sums import BLOCKED, PASSED, STATED
 
 from .cusum import Cells
 
@@ -43,22 +43,24 @@ class Series(NamedTuple):
 
 
 class Volume(NamedTuple):
-    """What one series of volumes is about."""
+    """What one series of volumes is about: unknown sources of one sender; "" is those that nobody stands behind."""
 
     domain: str
+    sender: str
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """Everything that rates and bursts are judged by, as of one moment.
 
-    `cells` are failures by (series, day, reporter), `forged` unknown mail that failed DMARC by (domain, day, reporter);
-    there `failed` is what was delivered all the same. Series are numbered by their place in `series` and `domains`.
+    `cells` are failures by (series, day, reporter), `forged` unknown mail that failed DMARC by (volume, day, reporter),
+    with a row of 0 on the first day of each domain's reports; there `failed` is what was delivered all the same. Series
+    are numbered by their place in `series` and `volumes`.
     """
 
     series: tuple[Series, ...]
     cells: Cells
-    domains: tuple[str, ...]
+    volumes: tuple[Volume, ...]
     forged: Cells
     reporters: tuple[str, ...]
 
@@ -82,6 +84,11 @@ def group_of(source_ip: str, service: str | None) -> str:
     return source_ip if address.version == 4 else str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
 
 
+def stands_behind(service: str | None, signature: str | None, envelope: str | None) -> str:
+    """Who stands behind an unknown source: its service, who signed its mail, whose envelope it carried; "" nobody."""
+    return service or signature or envelope or ""
+
+
 def load(store: Store, today: int, *, verified: bool = True, history: int = HISTORY_DAYS) -> Loaded:
     """The series of the days before `today` (days since 1970)."""
     import numpy as np
@@ -102,11 +109,12 @@ def load(store: Store, today: int, *, verified: bool = True, history: int = HIST
             f"s.domain = c.domain and s.source_ip = c.source_ip where s.vouched and not forwarded "
             f"and {day} >= {first} and {day} < {last} group by all")  # fmt: skip
         cursor.execute(f"create temp table own as {vouched}")
+        strange = f"coalesce(s.class, 'unknown') = 'unknown' and not {PASSED} and not forwarded"
         unknown = store.heavy.over(cursor, window(store, bounds),
-            f"select c.domain, {day} as day, submitter, sum(messages) as total, coalesce(sum(messages) filter (where "
-            "coalesce(disposition, 'none') not in ('quarantine', 'reject')), 0) as failed from cube c left join senders"
-            " s on s.domain = c.domain and s.source_ip = c.source_ip where coalesce(s.class, 'unknown') = 'unknown' "
-            f"and not {PASSED} and not forwarded and {day} >= {first} and {day} < {last} group by all")  # fmt: skip
+            f"select c.domain, case when {strange} then coalesce(s.sender, '') end as sender, {day} as day, submitter, "
+            f"sum(messages) as total, coalesce(sum(messages) filter (where not {BLOCKED}), 0) as failed from cube c "
+            "left join senders s on s.domain = c.domain and s.source_ip = c.source_ip "
+            f"where {day} >= {first} and {day} < {last} group by all")  # fmt: skip
         cursor.execute(f"create temp table forged as {unknown}")
         reporters = [r[0] for r in cursor.execute(
             "select distinct submitter from (select submitter from own union all select submitter from forged) "
@@ -128,12 +136,12 @@ def load(store: Store, today: int, *, verified: bool = True, history: int = HIST
             "join reporters r using (submitter) join named n on n.domain = o.domain and (n.sender = '' or "
             "n.sender = o.sender) group by all order by all"
         ).fetchnumpy()
-        domains = [r[0] for r in cursor.execute("select distinct domain from forged order by domain").fetchall()]
-        cursor.register("places", pa.table({"domain": pa.array(domains, pa.string()),
-                                            "number": pa.array(range(len(domains)), pa.int64())}))  # fmt: skip
+        volumes = _volumes(cursor)
         waves = cursor.execute(
             "select p.number as series, f.day, r.number as reporter, sum(total) as total, sum(failed) as failed from "
-            "forged f join reporters r using (submitter) join places p using (domain) group by all order by all"
+            "forged f join reporters r using (submitter) join places p using (domain, sender) group by all "
+            "union all select p.number, min(f.day), 0, 0, 0 from forged f join places p using (domain) "
+            "group by p.number order by all"
         ).fetchnumpy()
     series, parts = [], []
     for number, name in enumerate(_FAILED):
@@ -143,24 +151,39 @@ def load(store: Store, today: int, *, verified: bool = True, history: int = HIST
                       found[f"{name}_total"][some], found[f"{name}_failed"][some]))  # fmt: skip
     whole = [np.concatenate([part[i] for part in parts]).astype(np.int64) for i in range(5)]
     return Loaded(
-        tuple(series), Cells(*whole), tuple(domains),
+        tuple(series), Cells(*whole), tuple(volumes),
         Cells(*(np.asarray(waves[n]).astype(np.int64) for n in ("series", "day", "reporter", "total", "failed"))),
         tuple(reporters),
     )  # fmt: skip
+
+
+def _volumes(cursor: Any) -> list[Volume]:
+    """The series of volumes, the busiest senders of each domain; table `places` has their numbers."""
+    import pyarrow as pa
+
+    found = [Volume(*row) for row in cursor.execute(
+        "with v as (select domain, sender, row_number() over (partition by domain order by sender <> '', "
+        "sum(total) desc, sender) as rank from (select domain, sender, total from forged where sender is not null "
+        "union all select domain, '', 0 from forged) group by domain, sender) "
+        f"select domain, sender from v where rank <= {MOST_GROUPS} order by domain, sender").fetchall()]  # fmt: skip
+    cursor.register("places", pa.table({"domain": pa.array([one.domain for one in found], pa.string()),
+                                        "sender": pa.array([one.sender for one in found], pa.string()),
+                                        "number": pa.array(range(len(found)), pa.int64())}))  # fmt: skip
+    return found
 
 
 def _classes(store: Store, cursor: Any) -> None:
     """Table `senders`: domain, source_ip, class, vouched, sender (its group)."""
     import pyarrow as pa
 
-    known = store.source_table(None, ("domain", "source_ip", "source_class", "service"))
+    names = ("domain", "source_ip", "source_class", "service", "signature", "envelope")
+    known = store.source_table(None, names)
     classes = known["source_class"].to_pylist()
+    told = zip(*(known[name].to_pylist() for name in names[1:]), strict=True)
     sender = [
-        group_of(ip, service) if cls in VOUCHED else ""
-        for ip, service, cls in zip(
-            known["source_ip"].to_pylist(), known["service"].to_pylist(), classes, strict=True
-        )
-    ]  # fmt: skip
+        group_of(ip, service) if cls in VOUCHED else stands_behind(service, signature, envelope)
+        for ip, cls, service, signature, envelope in told
+    ]
     cursor.register(
         "senders",
         pa.table(
@@ -175,4 +198,4 @@ def _classes(store: Store, cursor: Any) -> None:
     )
 
 
-__all__ = ["DAY", "Loaded", "Series", "Volume", "as_day", "day_number", "group_of", "load"]
+__all__ = ["DAY", "Loaded", "Series", "as_day", "day_number", "group_of", "load"]

@@ -65,7 +65,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             "The share of failures back at its usual level on two complete days.",
         ),
         "forged": Kind(
-            WATCH, "messages", "A wave of forged mail in the name of {domain}",
+            WATCH, "messages", "A wave of forged mail in the name of {domain}: {cause}",
             "Unknown sources send far more in your name than they use to.",
             "Is any of it delivered? Policy quarantine or reject stops it; nothing of yours is wrong.",
             "The volume back at its usual level on two complete days.",

@@ -96,6 +96,28 @@ def settle(ledger: Ledger, found: Sequence[Row], now: int) -> list[Moved]:
     return out
 
 
+def remember(ledger: Ledger, past: Sequence[Row], now: int) -> int:
+    """Keep incidents that are over and that nobody saw while they went on; gives how many are new.
+
+    `known` and `ended` of each are as given. One of the same kind and domain that shares a day with it is the same.
+    """
+    fresh = 0
+    with ledger.write() as conn:
+        for one in past:
+            values = _cleaned(one)
+            same = select(_C.id).where(
+                _C.kind == values["kind"], _C.domain == values["domain"], _C.first_day <= one.last_day,
+                _C.last_day >= one.first_day,
+            )  # fmt: skip
+            if conn.execute(same.limit(1)).first() is None:
+                stamps = {"id": bump(conn, "row") + 1, "known": one.known, "ended": one.ended, "changed": now}
+                conn.execute(insert(incidents).values(values | stamps | {"acked_by": "", "note": ""}))
+                fresh += 1
+        if fresh:
+            bump(conn, "alerts")
+    return fresh
+
+
 def listed(ledger: Ledger, now: int, *, open_only: bool = False, limit: int | None = None) -> list[Row]:
     """Incidents: open ones first, then the ended ones, newest first."""
     with ledger.read() as conn:

@@ -1,0 +1,103 @@
+"""One look at a store: everything that its rows say is wrong at a moment. The same rows give the same findings."""
+
+# ruff: noqa: S608 - SQL is put together from our own constants; values from outside are parameters
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from dmarcview.organisation import organisational
+from dmarcview.query.filters import Filters, over_periods
+from dmarcview.query.traffic import window
+
+from . import causes, joined, newcomers, overdue, waves
+from .cusum import METHOD, judge
+from .series import VOUCHED, Loaded, as_day, load
+
+if TYPE_CHECKING:
+    from dmarcview.config import Config
+    from dmarcview.store import Store
+
+    from .model import Finding
+
+JOINED_DAYS = 60  # of sent and reported that are laid beside each other
+USUAL_DAYS = 28  # before the onset, that tell how often a selector fails
+DAY = 86_400
+
+
+def evaluate(store: Store, config: Config, now: int) -> list[Finding]:
+    """What is wrong at `now` (seconds UTC), by reports and sent log, and what was and has ended (`cleared`).
+
+    Of the days before today; what ended weeks ago is forgotten.
+    """
+    today = now // DAY
+    verified = not config.trust.unverified
+    found = load(store, today, verified=verified)
+    columns = store.source_table(None, newcomers.NAMES)
+    rows = zip(*(columns[name].to_pylist() for name in newcomers.NAMES), strict=True)
+    fresh = newcomers.findings((newcomers.Source(*row) for row in rows), today, config.alerts.new_source_messages)
+    known = {(one.domain, one.cause) for one in fresh}
+    out = rates(store, found, today, config)
+    out += fresh
+    out += [one for one in waves.findings(found, today) if (one.domain, one.cause) not in known]
+    out += overdue.findings(overdue.load(store, now, verified=verified), now)
+    return [*out, *_joined(store, config, today)]
+
+
+def rates(store: Store, found: Loaded, today: int, config: Config) -> list[Finding]:
+    """Findings of failing mechanisms, one a cause; those that have ended, too."""
+    method = replace(METHOD, threshold=config.alerts.threshold or None)
+    verified = not config.trust.unverified
+
+    def selectors(domain: str, since: int, until: int) -> dict[str, float]:
+        return signatures(store, domain, as_day(since), as_day(until + 1), verified=verified)
+
+    rows = causes.told(found.series, judge(found.cells, len(found.series), today, method=method))
+    return causes.findings(rows, today, selectors)
+
+
+def signatures(store: Store, domain: str, since: date, until: date, *, verified: bool) -> dict[str, float]:
+    """Failures of own senders beyond what was usual, by `selector.domain` of this domain's signatures, "none" for none.
+
+    Usual is the share of each in the USUAL_DAYS before `since`.
+    """
+    import pyarrow as pa
+
+    bounds = Filters(domains=(domain,), since=since - timedelta(days=USUAL_DAYS), until=until, verified=verified)
+    asked = over_periods(bounds)
+    vouched = store.source_table((domain,), ("domain", "source_ip", "source_class"))
+    own = [ip for ip, cls in zip(vouched["source_ip"].to_pylist(), vouched["source_class"].to_pylist(), strict=True)
+           if cls in VOUCHED]  # fmt: skip
+    with store.heavy.cursor() as cursor:
+        cursor.register("own", pa.table({"source_ip": pa.array(own, pa.string())}))
+        sql = (
+            "select list_distinct(list_transform(dkim, lambda x: {'s': lower(x.selector), 'd': lower(x.domain), "
+            "'ok': x.result = 'pass'})) as signatures, \"begin\" >= $onset as late, "
+            f'cast(sum("count") as bigint) as n from records c where {asked.where} '
+            "and source_ip in (select source_ip from own) and dkim_aligned is not null "
+            "and not list_has_any(override_types, ['forwarded', 'mailing_list', 'trusted_forwarder']) group by all"
+        )
+        onset = datetime(since.year, since.month, since.day, tzinfo=UTC) - timedelta(seconds=DAY // 2)
+        params = {name: value for name, value in (asked.params | {"onset": onset}).items() if f"${name}" in sql}
+        rows = cursor.execute(store.heavy.over(cursor, window(store, bounds), sql), params).fetchall()
+    sums: dict[str, list[int]] = {}  # failed and all before, failed and all since
+    for found, late, messages in rows:
+        ours = [one for one in found or () if one["d"] and organisational(one["d"]) == organisational(domain)]
+        for name, good in {(f"{one['s']}.{one['d']}", bool(one["ok"])) for one in ours} or {("none", False)}:
+            counts = sums.setdefault(name, [0, 0, 0, 0])
+            counts[2 * late] += 0 if good else int(messages)
+            counts[2 * late + 1] += int(messages)
+    return {name: failed - total * before / max(all_before, 1)
+            for name, (before, all_before, failed, total) in sorted(sums.items())}  # fmt: skip
+
+
+def _joined(store: Store, config: Config, today: int) -> list[Finding]:
+    """What sent and reported say together, where anything was sent."""
+    from dmarcview.query import sent_any
+    from dmarcview.reconcile import reconcile
+
+    if not sent_any(store):
+        return []
+    bounds = Filters(since=as_day(today - JOINED_DAYS), until=as_day(today), verified=not config.trust.unverified)
+    return joined.findings(reconcile(store, bounds, config.reconcile.receivers).rows, today)
