@@ -211,7 +211,6 @@ def questions(store: Any) -> dict[str, Callable[[], Any]]:
     """Every question of the dashboard, with the arguments of dashboard/frames.py and papers.py, by name."""
     from dmarcview import query
     from dmarcview.query import Filters
-    from dmarcview.query.arrivals import arrivals
 
     def since(days: int) -> date:
         return LAST - timedelta(days)
@@ -259,8 +258,8 @@ def questions(store: Any) -> dict[str, Callable[[], Any]]:
         put(f"sources, {scope}, all time", query.sources, asked, limit=GRID)
         put(f"reporters, {scope}, all time", query.reporters, asked)
         put(f"summary, {scope}, all time", query.summary, asked)
-        put(f"freshness, {scope}", arrivals, Filters(named, since(42), LAST))
-        put(f"completeness of a day, {scope}", query.completeness, LAST - timedelta(2), asked)
+        put(f"completeness of 14 days, {scope}", query.complete_days, since(14), since(1), asked)
+        put(f"completeness of a day, {scope}", query.completeness, since(2), asked)
     odd = Filters(None, date(2025, 1, 17), date(2025, 12, 12))
     put("sources, fleet, from 17 Jan to 11 Dec", query.sources, odd, limit=GRID)
     put("reporters, fleet, from 17 Jan to 11 Dec", query.reporters, odd)

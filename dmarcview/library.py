@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from dmarcview import query
@@ -31,6 +32,12 @@ class Library(Store):
     def reports(self, filters: Filters | None = None, **fields: Any) -> pd.DataFrame:
         """One row a report, newest first, all of them; the columns of `query.reports`."""
         return query.reports(self, _filters(filters, fields), limit=None)
+
+    def completeness(self, filters: Filters | None = None, *, days: int = 14, **fields: Any) -> pd.DataFrame:
+        """How much of each of the last so many days is in, oldest first; the `days` of `query.lateness.Judged`."""
+        today = datetime.fromtimestamp(int(self.clock()), UTC).date()
+        first, last = today - timedelta(days=days), today - timedelta(days=1)
+        return query.complete_days(self, first, last, _filters(filters, fields)).days
 
     def sent(self, asked: query.Sent | None = None, **fields: Any) -> pd.DataFrame:
         """What the relay sent: one row a try for one recipient, newest first, all of them; the columns of `query.sent`.

@@ -285,6 +285,27 @@ def test_charts_have_a_table_twin_and_a_percent_view(visit: Visit) -> None:
     until(page, "document.querySelector('#outcome-chart .ytick:last-of-type').textContent.includes('%')")
 
 
+def test_days_that_are_not_complete_are_hatched_on_every_chart_of_a_chosen_window(visit: Visit) -> None:
+    chosen = f"from={TODAY - timedelta(days=9)}&to={TODAY - timedelta(days=1)}"
+    hatched = "document.querySelectorAll('#{} .xy2 .barlayer .trace').length"
+    page = visit.open(f"/?{chosen}")
+    for chart in ("outcome-chart", "rate-chart"):
+        until(page, f"{hatched.format(chart)} === 1")
+    assert "1 day is not complete" in page.inner_text("#overview-window")
+    assert visit.number("tile-own-pass") > 0
+    page = visit.open(f"/sources?{chosen}&source=example.com~192.0.2.10")
+    until(page, f"{hatched.format('source-trend')} === 1")
+    page.click("#source-trend-button")
+    page.wait_for_selector("#source-trend-table table")
+    assert page.inner_text("#source-trend-table").count("(not complete)") == 1
+    assert "1 day is not complete" in page.inner_text("#sources-window")
+    page = visit.open("/sent")
+    until(page, f"{hatched.format('sent-chart')} === 1")
+    page = visit.open("/")
+    page.wait_for_selector("#freshness-words")
+    assert "not complete" not in page.inner_text("#overview-window"), "a default window ends with a complete day"
+
+
 @pytest.mark.parametrize("visit", [DARK], indirect=True)
 def test_dark_follows_the_system_and_the_choice_is_remembered(visit: Visit) -> None:
     def scheme() -> str:

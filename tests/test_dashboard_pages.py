@@ -21,6 +21,7 @@ from dmarcview.dashboard.frames import Frames
 from dmarcview.dashboard.pages import intake, overview, report, reports, sources
 from dmarcview.dashboard.papers import Papers
 from dmarcview.dashboard.plain import plain
+from dmarcview.query.lateness import ARRIVALS, judge
 from dmarcview.store import Store
 
 COUNTS = [*(o.key for o in theme.OUTCOMES), "messages", "dmarc_pass", "dkim_aligned", "spf_aligned"]
@@ -226,27 +227,48 @@ def test_what_needs_wiring_or_could_run_is_not_folded() -> None:
 # completeness
 
 
+def judged(rows: list[tuple[pd.Timestamp, str, int]], hour: int = 4) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Days and reporters of the strip, from (day, reporter, messages) that came so many hours after each day."""
+    arrivals = pd.DataFrame(
+        [(who, day.timestamp() // 86_400, hour, 1, count) for day, who, count in rows], columns=list(ARRIVALS)
+    ).astype({"day": "int64"})
+    today = TODAY.toordinal() - date(1970, 1, 1).toordinal()
+    found = judge(arrivals, today - freshness.STRIP_DAYS, today - 1, int(noon()))
+    return found.days, found.reporters
+
+
 def test_a_late_reporter_keeps_its_day_open_and_a_silent_one_is_named() -> None:
     days = pd.date_range("2026-10-01", "2026-11-21", freq="D", unit="s")
     rows = [(d, "big.example", 900) for d in days[:-1]] + [(d, "small.example", 100) for d in days[:-5]]
-    strip, arrived = freshness.strip(pd.DataFrame(rows, columns=["day", "submitter", "messages"]), TODAY)
+    strip, arrived = judged(rows)
     assert len(strip) == freshness.STRIP_DAYS
     newest = strip.iloc[-1]
     assert not newest["complete"]
     assert newest["share"] == 0
+    assert newest["late"] == ["big.example", "small.example"]
     assert strip.iloc[-3]["share"] == pytest.approx(0.9)
-    assert freshness.last_complete(strip, date(2026, 11, 20), TODAY) == date(2026, 11, 16)
+    assert strip.iloc[-3]["silent"] == ["small.example"]
+    assert freshness.last_complete(strip, days[0].date(), date(2026, 11, 20), TODAY) == date(2026, 11, 20)
     items = verdict.attention(pd.DataFrame(), arrived, {})
     assert [i.title for i in items] == ["small.example stopped reporting"]
+    words = drawn(overview.freshness(strip, arrived))
+    assert (
+        "Complete through 20 Nov. 21 Nov is 0 % in; usual reporters 0 of 2, big.example and small.example late."
+        in words
+    )
 
 
-def test_no_day_waits_for_a_reporter_that_has_been_silent_for_long() -> None:
+def test_a_window_ends_before_the_first_day_that_waits() -> None:
     days = pd.date_range("2026-10-01", "2026-11-21", freq="D", unit="s")
-    rows = [(d, "big.example", 900) for d in days] + [(d, "small.example", 100) for d in days[:-9]]
-    strip, arrived = freshness.strip(pd.DataFrame(rows, columns=["day", "submitter", "messages"]), TODAY)
-    assert strip["complete"].all()
-    assert freshness.last_complete(strip, date(2026, 11, 21), TODAY) == date(2026, 11, 21)
-    assert [i.title for i in verdict.attention(pd.DataFrame(), arrived, {})] == ["small.example stopped reporting"]
+    rows = [(d, "big.example", 900) for d in days] + [(d, "slow.example", 100) for d in days[:-6]]
+    strip, _ = judged([*rows, (days[-2], "slow.example", 100)], hour=150)
+    assert strip["complete"].tolist()[-7:] == [True] + [False] * 4 + [True, False]
+    assert freshness.last_complete(strip, days[0].date(), date(2026, 11, 21), TODAY) == date(2026, 11, 15)
+
+
+def test_while_nobody_is_usual_a_window_ends_with_what_has_come() -> None:
+    strip, _ = judged([(pd.Timestamp("2026-11-20"), "new.example", 5)])
+    assert freshness.last_complete(strip, date(2026, 11, 20), date(2026, 11, 20), TODAY) == date(2026, 11, 20)
 
 
 def test_causes_name_the_likely_fault_and_the_first_thing_to_do() -> None:
@@ -274,9 +296,9 @@ def test_what_one_check_misses_is_drawn_as_a_failure_for_dmarc_alone() -> None:
 
 
 def test_an_old_collection_ends_on_its_newest_day() -> None:
-    strip, _ = freshness.strip(pd.DataFrame(columns=["day", "submitter", "messages"]), TODAY)
-    assert freshness.last_complete(strip, date(2019, 5, 4), TODAY) == date(2019, 5, 4)
-    assert freshness.last_complete(strip, None, TODAY) == TODAY - timedelta(days=1)
+    strip, _ = judged([])
+    assert freshness.last_complete(strip, date(2019, 5, 1), date(2019, 5, 4), TODAY) == date(2019, 5, 4)
+    assert freshness.last_complete(strip, None, None, TODAY) == TODAY - timedelta(days=1)
 
 
 # pages

@@ -152,7 +152,7 @@ def test_every_piece_draws_without_rows_and_without_anything_ended(frames: SentF
 def test_the_chart_stacks_the_outcomes_that_there_are(frames: SentFrames) -> None:
     figure = figures.sent(frames.daily(url.View()), None)
     assert {trace["name"]: sum(trace["y"]) for trace in figure["data"]} == {
-        "Delivered": 1, "Put off": 1, "Refused": 2, "Given up": 1,
+        "Delivered": 1, "Put off": 1, "Refused": 2, "Given up": 1, "Not over": 1,
     }  # fmt: skip
     assert pd.Timestamp(figure["layout"]["xaxis"]["range"][1]).date() == TODAY
 

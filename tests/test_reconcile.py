@@ -487,7 +487,7 @@ def test_the_command_says_what_is_open(tmp_path: Path, capsys: Any) -> None:
     reports = [told((RELAY, 5, seen()), day=today - back) for back in range(12, 1, -1)]
     world(tmp_path, mails(5, today), reports, now=int(time.time())).close()
     assert main(["reconcile", "--data", str(tmp_path)]) == 0
-    assert "is not complete: 0.0 % in, usual reporters 0 of 1: far.test late." in capsys.readouterr().out
+    assert "is 0 % in; usual reporters 0 of 1, far.test awaited." in capsys.readouterr().out
 
 
 def test_wrong_use_is_said(tmp_path: Path, capsys: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import os
 import random
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,10 @@ from hypothesis import strategies as st
 from dmarcview import query
 from dmarcview.library import Library
 from dmarcview.query import Filters
-from dmarcview.query.arrivals import arrivals
 from dmarcview.query.filters import RESULTS, SOURCE_CLASS, over_days
 from dmarcview.query.traffic import JOIN, WHO, window
 from dmarcview.store import SourceRow, Store
-from dmarcview.store.sums import ALL_SUMS, BY_DISPOSITION, MESSAGES, OF_SOURCES, RATES, outcome
+from dmarcview.store.sums import ALL_SUMS, BY_DISPOSITION, OF_SOURCES, RATES, outcome
 from tests.store_data import D0, DAY, records, report, shape, taken
 
 FIRST = datetime.date(2026, 1, 1)
@@ -72,11 +70,6 @@ def hold_against_the_cube(store: Store, filters: Filters) -> None:
     )
     for limit in (2, None):
         same(query.sources(store, filters, limit=limit), plain(store, filters, sources).head(limit or 10**9))
-    bare = replace(filters, source_class=None, result=None, source_ip=None, submitter=None)
-    same(
-        arrivals(store, filters),
-        plain(store, bare, f"select day, submitter, {MESSAGES} from t group by day, submitter order by day, submitter"),
-    )
 
 
 SHAPES = [

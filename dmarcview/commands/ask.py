@@ -11,6 +11,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from dmarcview.commands import open_store, settings
+from dmarcview.commands.complete import as_json, note, open_days, rated
 from dmarcview.exits import TAKEN, Misuse
 from dmarcview.terminal import facts, number, print_json, safe, share, table
 
@@ -116,11 +117,13 @@ def run_summary(args: argparse.Namespace) -> int:
     from dmarcview import query
 
     with _asked(args) as (store, bounds):
-        found = query.summary(store, bounds)
+        found, days = query.summary(store, bounds), open_days(store, bounds)
+        part = rated(bounds, days)
+        told = query.summary(store, part) if part else found
     if args.json:
-        print_json(found | {"begin": iso(found["begin"]), "end": iso(found["end"])})
+        days_open = {"open_days": [as_json(day) for day in days]}
+        print_json(found | {"begin": iso(found["begin"]), "end": iso(found["end"])} | days_open)
         return TAKEN
-    total = found["messages"]
     if not found["reports"]:
         print("No report in this window. `dmarcview import PATH` brings some, `dmarcview doctor` says why none arrive.")
         return TAKEN
@@ -130,17 +133,21 @@ def run_summary(args: argparse.Namespace) -> int:
             ("period", f"{(iso(found['begin']) or '')[:10]} to {(iso(found['end']) or '')[:10]} (UTC)"),
             ("reports", number(found["reports"])),
             ("records", number(found["records"])),
-            ("messages", number(total)),
+            ("messages", number(found["messages"])),
         ]
     )
+    left_out = bool(told["messages"]) and part is not None
+    told = told if told["messages"] else found
+    total = told["messages"]
+    note(days, left_out)
     print()
-    lines = [(name, number(found[key]), share(found[key], total)) for name, key in counted]
+    lines = [(name, number(told[key]), share(told[key], total)) for name, key in counted]
     table(("result", "messages", "share"), lines, right=("messages", "share"))
     print()
-    lines = [(name, number(n), share(n, total)) for name, n in found["by_disposition"].items()]
+    lines = [(name, number(n), share(n, total)) for name, n in told["by_disposition"].items()]
     table(("what receivers did", "messages", "share"), lines, right=("messages", "share"))
     print()
-    lines = [(_CLASS_NAMES.get(name, name), number(n), share(n, total)) for name, n in found["by_class"].items()]
+    lines = [(_CLASS_NAMES.get(name, name), number(n), share(n, total)) for name, n in told["by_class"].items()]
     table(("who sent", "messages", "share"), lines, right=("messages", "share"))
     return TAKEN
 
@@ -151,9 +158,16 @@ def run_sources(args: argparse.Namespace) -> int:
 
     with _asked(args) as (store, bounds):
         found = rows(query.sources(store, bounds, limit=args.limit or None))
-    if args.json:
-        print_json(found)
-        return TAKEN
+        if args.json:
+            print_json(found)
+            return TAKEN
+        days = open_days(store, bounds)
+        part = rated(bounds, days)
+        told = rows(query.sources(store, part, limit=None)) if part else []
+    of_rates = {(row["domain"], row["source_ip"]): row for row in told} or {
+        (row["domain"], row["source_ip"]): row for row in found
+    }
+    nothing = {"messages": 0, "dmarc_pass": 0, "spf_aligned": 0, "dkim_aligned": 0}
     heads = ("source", "domain", "class", "messages", "DMARC", "SPF", "DKIM", "who")
     lines = [
         (
@@ -161,14 +175,14 @@ def run_sources(args: argparse.Namespace) -> int:
             row["domain"],
             _CLASS_NAMES.get(row["source_class"], row["source_class"]),
             number(row["messages"]),
-            share(row["dmarc_pass"], row["messages"]),
-            share(row["spf_aligned"], row["messages"]),
-            share(row["dkim_aligned"], row["messages"]),
+            *(share(rate[key], rate["messages"]) for key in ("dmarc_pass", "spf_aligned", "dkim_aligned")),
             row["service"] or row["reverse_dns"] or row["as_name"] or "",
         )
         for row in found
+        for rate in [of_rates.get((row["domain"], row["source_ip"]), nothing)]
     ]
     _listed(heads, lines, ("messages", "DMARC", "SPF", "DKIM"), args.limit)
+    note(days, bool(told))
     return TAKEN
 
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from dmarcview.commands import open_store, settings
 from dmarcview.commands.ask import catch_up, filters, rows
+from dmarcview.commands.complete import as_json
 from dmarcview.commands.sent import ship
 from dmarcview.exits import TAKEN, Misuse
 from dmarcview.terminal import facts, number, print_json, safe, share, table
 
 if TYPE_CHECKING:
-    from dmarcview.query import Filters
+    from dmarcview.query import Completeness, Filters
     from dmarcview.reconcile import Reconciled
     from dmarcview.store import Store
 
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
                 "totals": _totals(answer),
                 "receivers": rows(answer.receivers),
                 "findings": _dated(rows(answer.findings), "first_day", "last_day"),
-                "open_days": open_days,
+                "open_days": [as_json(day) for day in open_days],
                 "rows": _dated(rows(answer.rows), "day"),
             }
         )
@@ -78,21 +79,14 @@ def _totals(answer: Reconciled) -> dict[str, Any]:
     }
 
 
-def _open_days(store: Store, bounds: Filters, answer: Reconciled) -> list[dict[str, Any]]:
+def _open_days(store: Store, bounds: Filters, answer: Reconciled) -> list[Completeness]:
     """How much of each day that is still open has come in, by the usual reporters."""
     from dmarcview.query import completeness
     from dmarcview.reconcile import OPEN
 
     days = sorted({when.date() for when in answer.rows.loc[answer.rows["state"] == OPEN, "day"]})
     today = datetime.fromtimestamp(int(store.clock()), UTC).date()
-    out = []
-    for day in [day for day in days if day <= today][-MOST_OPEN_DAYS:]:
-        known = completeness(store, day, bounds)
-        usual = known.reporters[known.reporters["usual"] > 0]
-        missing = usual.loc[~usual["arrived"].astype(bool), "submitter"].tolist()
-        out.append({"day": str(day), "share": known.share, "arrived": known.arrived, "expected": known.expected,
-                    "missing": missing})  # fmt: skip
-    return out
+    return [completeness(store, day, bounds) for day in [day for day in days if day <= today][-MOST_OPEN_DAYS:]]
 
 
 def _dated(lines: list[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
@@ -102,7 +96,9 @@ def _dated(lines: list[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
     return lines
 
 
-def _print(answer: Reconciled, open_days: list[dict[str, Any]], limit: int, with_rows: bool) -> None:
+def _print(answer: Reconciled, open_days: list[Completeness], limit: int, with_rows: bool) -> None:
+    from dmarcview.query.complete import words
+
     total = _totals(answer)
     facts(
         [
@@ -114,9 +110,7 @@ def _print(answer: Reconciled, open_days: list[dict[str, Any]], limit: int, with
         ]
     )  # fmt: skip
     for day in open_days:
-        late = f": {', '.join(safe(one) for one in day['missing'][:3])} late" if day["missing"] else ""
-        told = f"{share(day['share'], 1)} in, usual reporters {day['arrived']} of {day['expected']}{late}"
-        print(f"{day['day']} is not complete: {told if day['expected'] else 'no usual reporter is known yet'}.")
+        print(f"{day.day} is {words(day, safe)}." if day.expected else f"{day.day} is open: {words(day)}.")
     print()
     _receivers(rows(answer.receivers), limit)
     _findings(_dated(rows(answer.findings), "first_day", "last_day"), limit)

@@ -102,7 +102,7 @@ def rates(daily: pd.DataFrame, scheme: str | None) -> Figure:
 
 
 def trend(daily: pd.DataFrame, scheme: str | None) -> Figure:
-    """One source: passing and failing messages by day as stacked bars (`day`, `messages`, `dmarc_pass`)."""
+    """One source: passing and failing messages by day as stacked bars (`day`, `messages`, `dmarc_pass`, `complete`)."""
     figure = _base(scheme, TREND_HEIGHT)
     if daily.empty:
         return figure
@@ -131,13 +131,15 @@ def trend(daily: pd.DataFrame, scheme: str | None) -> Figure:
                 "hovertemplate": "%{y:,d}",
             }
         )
+    _hatch(figure, daily, scheme)
     figure["layout"].update(barmode="stack", bargap=0.15)
+    figure["layout"]["xaxis"]["range"] = _edges(days)
     figure["layout"]["yaxis"].update(nticks=4, tickformat="~s" if float(daily["messages"].max()) >= 10_000 else ",d")
     return figure
 
 
 def sent(daily: pd.DataFrame, scheme: str | None) -> Figure:
-    """What was sent: stacked bars by day (`day` and a count for each key of `theme.SENT`)."""
+    """What was sent: stacked bars by day (`day`, `complete`, and a count for each key of `theme.SENT`)."""
     figure = _base(scheme, RATE_HEIGHT)
     total = daily[[one.key for one in theme.SENT]].sum(axis=1)
     if not total.any():
@@ -165,6 +167,7 @@ def sent(daily: pd.DataFrame, scheme: str | None) -> Figure:
                 "hovertemplate": "%{y:,d}",
             }
         )
+    _hatch(figure, daily, scheme, "Not over", "this day is not over")
     figure["layout"].update(barmode="stack", bargap=0.15)
     figure["layout"]["xaxis"]["range"] = _edges(days)
     figure["layout"]["yaxis"].update(
@@ -201,19 +204,25 @@ def _nothing(figure: Figure, words: str) -> Figure:
     return figure
 
 
-def _hatch(figure: Figure, daily: pd.DataFrame, scheme: str | None) -> None:
+def _hatch(
+    figure: Figure,
+    daily: pd.DataFrame,
+    scheme: str | None,
+    name: str = "Not complete",
+    why: str = "reports still arriving",
+) -> None:
     open_days = daily.loc[~daily["complete"], "day"]
     if open_days.empty:
         return
     figure["data"].append(
         {
             "type": "bar",
-            "name": "Not complete",
+            "name": name,
             "x": [d.strftime("%Y-%m-%d") for d in open_days],
             "y": [1] * len(open_days),
             "yaxis": "y2",
             "width": 86_400_000,
-            "hovertemplate": "reports still arriving",
+            "hovertemplate": why,
             "marker": {
                 "color": "rgba(0,0,0,0)",
                 "line": {"width": 0},

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -50,8 +50,10 @@ class Frames:
         today: Callable[[], date] | None = None,
         doubtful: bool = False,
         watched: tuple[str, ...] = (),
+        receivers: Mapping[str, str] | None = None,
     ) -> None:
         self.store = store
+        self.receivers = receivers  # `[reconcile] receivers`
         self.watched = frozenset(watched)  # days wait for reports on these and what is below them; empty: on all
         self.doubtful = doubtful  # `[trust] unverified`: reports of mails that nobody vouches for count too
         self._today = today or (lambda: datetime.fromtimestamp(store.clock(), UTC).date())
@@ -139,14 +141,32 @@ class Frames:
         return bool(self.cached("any", None, lambda: query.report_count(self.store, query.Filters(verified=False)) > 0))
 
     def freshness(self, view: url.View) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """`freshness.strip` for the domain of a view, else for the watched ones."""
-        from dmarcview.query.arrivals import arrivals
+        """(days, reporters) of `query.complete_days` of the strip: for the domain of a view, else for the watched ones.
+
+        Empty when nobody is usual, and nobody has reported on these days. Asked anew each hour: what is late becomes
+        silent without a new report.
+        """
+        from dmarcview import query
 
         today = self.today()
-        since = today - timedelta(days=fresh.STRIP_DAYS + fresh.HISTORY_DAYS)
-        asked = replace(self.every(), domains=self._awaited(view), since=since, until=today)
-        ask = lambda: fresh.strip(arrivals(self.store, asked), today)  # noqa: E731
-        return self.cached("freshness", asked, ask)
+        first, last = today - timedelta(days=fresh.STRIP_DAYS), today - timedelta(days=1)
+        asked = replace(self.every(), domains=self._awaited(view))
+
+        def ask() -> tuple[pd.DataFrame, pd.DataFrame]:
+            found = query.complete_days(self.store, first, last, asked)
+            return found.days if len(found.reporters) else found.days.head(0), found.reporters
+
+        return self.cached("freshness", (asked, self._hour()), ask)
+
+    def _hour(self) -> int:
+        return int(self.store.clock()) // 3_600
+
+    def open_days(self, view: url.View) -> int:
+        """How many days of the window of a view are not complete."""
+        since, until = self.window(view)
+        days, _ = self.freshness(view)
+        inside = (days["day"] >= pd.Timestamp(since)) & (days["day"] <= pd.Timestamp(until))
+        return int((inside & ~days["complete"].astype(bool)).sum()) + int(since <= self.today() <= until)
 
     def _awaited(self, view: url.View) -> tuple[str, ...] | None:
         """The domains whose reports make a day of a view complete; None: of all."""
@@ -163,11 +183,12 @@ class Frames:
 
         def ask() -> date:
             known = self.domain_frame()
+            oldest = known["first_day"].min().date() if len(known) else None
             newest = known["last_day"].max().date() if len(known) else None
             days, _ = self.freshness(view)
-            return fresh.last_complete(days, newest, self.today())
+            return fresh.last_complete(days, oldest, newest, self.today())
 
-        return self.cached("last", view.domain, ask)
+        return self.cached("last", (view.domain, self._hour()), ask)
 
     def window(self, view: url.View) -> tuple[date, date]:
         """(first day, last day) of a view, both included."""
@@ -216,13 +237,15 @@ class Frames:
         def ask() -> pd.DataFrame:
             days = pd.date_range(first, last, freq="D", unit="s")
             found = query.daily(self.store, asked).set_index("day").reindex(days, fill_value=0)
-            out = found.rename_axis("day").reset_index()
-            strip, _ = self.freshness(view)
-            still_open = set(strip.loc[~strip["complete"].astype(bool), "day"]) if len(strip) else set()
-            out["complete"] = ~out["day"].isin(still_open) & (out["day"] < pd.Timestamp(self.today()))
-            return out
+            return self._marked(view, found.rename_axis("day").reset_index())
 
-        return self.cached("daily", asked, ask)
+        return self.cached("daily", (asked, self._hour()), ask)
+
+    def _marked(self, view: url.View, daily: pd.DataFrame) -> pd.DataFrame:
+        """Days with `complete`: is all of the day in that is still awaited?"""
+        strip, _ = self.freshness(view)
+        still_open = set(strip.loc[~strip["complete"].astype(bool), "day"]) if len(strip) else set()
+        return daily.assign(complete=~daily["day"].isin(still_open) & (daily["day"] < pd.Timestamp(self.today())))
 
     def sources(self, view: url.View, limit: int | None = GRID_ROWS) -> pd.DataFrame:
         """`query.sources` of a window, most messages first, with `blocked`, `delivered`, `first_seen`, `last_seen`."""
@@ -247,12 +270,13 @@ class Frames:
                 row |= {"by": found.by, "evidence": [str(e.get("text") or e.get("code") or "") for e in found.evidence]}
             days = pd.date_range(since, until, freq="D", unit="s")
             daily = found.daily.set_index("day").reindex(days, fill_value=0).rename_axis("day").reset_index()
+            daily = self._marked(replace(view, domain=domain), daily)
             return SourceView(row, daily, _identities(found.identities), found.reporters, self.label(domain, ip))
 
-        return self.cached("source", (asked, ip), ask)
+        return self.cached("source", (asked, ip, self._hour()), ask)
 
     def domains(self, view: url.View) -> pd.DataFrame:
-        """`query.domains` of the complete days of a window."""
+        """`query.domains` of a window."""
         from dmarcview import query
 
         asked = self.filters(view)

@@ -88,6 +88,11 @@ def tile(id: str, label: str, value: str, *, plain: float, whole: str, change: C
     )
 
 
+def day_cell(row: dict[Any, Any], why: str = "not complete") -> str:
+    """The day of a row of a chart's table; `complete` says whether it is marked."""
+    return f"{row['day']:%Y-%m-%d}" + ("" if row["complete"] else f" ({why})")
+
+
 class Change:
     """A difference from the window before: the sign says the direction, the class says if that is good."""
 

@@ -52,7 +52,7 @@ class SentFrames:
         return None if found.empty else {str(name): value for name, value in found.iloc[0].items()}
 
     def daily(self, view: url.View) -> pd.DataFrame:
-        """`query.sent_daily` of a view, whatever its outcome, with a row for each day of its window."""
+        """`query.sent_daily` of a view, whatever its outcome, a row a day of its window; `complete`: is it over?"""
         from dmarcview import query
 
         asked, (first, last) = self._asked(replace(view, outcome=None)), self.window(view)
@@ -60,7 +60,8 @@ class SentFrames:
         def ask() -> pd.DataFrame:
             found = query.sent_daily(self.store, asked).set_index("day")
             days = pd.date_range(first, last, freq="D", unit="s", name="day")
-            return found.reindex(days, fill_value=0).reset_index()
+            out = found.reindex(days, fill_value=0).reset_index()
+            return out.assign(complete=out["day"] < pd.Timestamp(self.frames.today()))
 
         return self._cached("sent daily", (asked, first, last), ask)
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from dmarcview.dashboard import text
+from dmarcview.query.lateness import ARRIVED, SILENT
 
 GOOD_SHARE, POOR_SHARE = 0.98, 0.95  # of own mail that passes DMARC
 WORTH_MESSAGES = 4  # fewer failures than this are noise
@@ -17,7 +18,7 @@ MOST_ITEMS = 7
 
 
 class Totals(NamedTuple):
-    """Sums over the complete days of a window."""
+    """Sums over the days of a window."""
 
     days: int = 0
     messages: int = 0
@@ -56,9 +57,9 @@ class Item(NamedTuple):
     source: tuple[str, str] | None = None
 
 
-def totals(daily: pd.DataFrame) -> Totals:
-    """Sum the complete days of a daily frame."""
-    done = daily.loc[daily["complete"]] if len(daily) else daily
+def totals(daily: pd.DataFrame, *, as_asked: bool = False) -> Totals:
+    """Sum the complete days of a daily frame; all of them when a person asked for these days, or none is complete."""
+    done = daily if as_asked or not len(daily) or not daily["complete"].any() else daily.loc[daily["complete"]]
     names = Totals._fields[1:]
     return Totals(len(done), *(int(done[n].sum()) if len(done) else 0 for n in names))
 
@@ -93,7 +94,7 @@ def judge(now: Totals, window: str) -> Verdict:
 def attention(sources: pd.DataFrame, arrivals: pd.DataFrame, policies: dict[str, str]) -> list[Item]:
     """At most `MOST_ITEMS` things to do, the most messages first.
 
-    `sources`: the frame of `frames.Frames.sources`; `arrivals`: that of `frames.Frames.arrivals`;
+    `sources`: the frame of `frames.Frames.sources`; `arrivals`: the `reporters` of `query.lateness.Judged`;
     `policies`: domain -> the newest published `p`.
     """
     items: list[tuple[float, Item]] = []
@@ -190,24 +191,24 @@ def _forged(sources: pd.DataFrame, policies: dict[str, str]) -> list[tuple[float
 
 
 def _silent(arrivals: pd.DataFrame) -> list[Item]:
-    if arrivals.empty:
-        return []
+    """Usual reporters that have missed so many of the newest days, the first of them beyond their own lateness."""
     out = []
     newest = arrivals["day"].max()
     for submitter, rows in arrivals.groupby("submitter", sort=True):
-        seen = rows.loc[rows["arrived"], "day"]
-        gap = (newest - seen.max()).days if len(seen) else len(rows)
-        if bool(rows["usual"].any()) and gap > SILENT_DAYS:
-            last = f"last for {seen.max():%d %b}" if len(seen) else "none in this strip"
-            out.append(
-                Item(
-                    "watch",
-                    f"{text.show(submitter, 60)} stopped reporting",
-                    f"A usual reporter, {last}.",
-                    "While others still report, wait: it is theirs to mend. "
-                    "If all are silent, check rua in your DMARC record.",
-                )
+        came = rows.loc[rows["state"] == ARRIVED, "day"]
+        missed = rows[rows["usual"] & (rows["day"] > came.max() if len(came) else True)].sort_values("day")
+        if len(missed) < SILENT_DAYS or missed["state"].iloc[0] != SILENT or missed["day"].iloc[-1] != newest:
+            continue
+        last = f"last for {came.max():%d %b}" if len(came) else "none in this strip"
+        out.append(
+            Item(
+                "watch",
+                f"{text.show(submitter, 60)} stopped reporting",
+                f"A usual reporter, {last}, and overdue by its own habit.",
+                "While others still report, wait: it is theirs to mend. "
+                "If all are silent, check rua in your DMARC record.",
             )
+        )
     return out
 
 

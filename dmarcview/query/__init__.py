@@ -2,7 +2,7 @@
 
 from dmarcview.store.sums import OUTCOMES
 
-from .complete import Completeness, completeness
+from .complete import Completeness, complete_days, completeness, recent
 from .filters import CLASSES, RESULTS, Filters
 from .intake import (
     Intake,
@@ -30,10 +30,12 @@ __all__ = [
     "Sent",
     "SourceDetail",
     "classes",
+    "complete_days",
     "completeness",
     "daily",
     "domains",
     "intake",
+    "recent",
     "records",
     "refused",
     "report",

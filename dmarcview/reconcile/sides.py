@@ -7,14 +7,17 @@ as three numbers, and DuckDB does the sums: four times faster than a GROUP BY of
 # ruff: noqa: S608 - SQL is put together from our own constants; values from outside are parameters
 from __future__ import annotations
 
+import itertools
 from array import array
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import func, or_, select
+from sqlalchemy import case, func, or_, select
 
 from dmarcview.organisation import organisational
+from dmarcview.query import lateness
 from dmarcview.query.filters import Filters, over_periods
 from dmarcview.query.traffic import window
 from dmarcview.store.tables import reports as report_table
@@ -28,7 +31,8 @@ if TYPE_CHECKING:
 
 SLOT = 900  # seconds of a cell
 DAY = 86_400
-LEAST_WAIT, MOST_WAIT, USUAL_WAIT = DAY, 7 * DAY, 3 * DAY  # for a report after its period
+FULL_DAY = DAY - 60  # many periods end one second before midnight
+HISTORY = lateness.HISTORY_DAYS * DAY
 FETCHED = 10_000  # rows of the ledger at once
 _C = sent_table.c
 _DETOUR = "list_has_any(override_types, ['forwarded', 'mailing_list', 'trusted_forwarder'])"
@@ -39,7 +43,7 @@ class Habit:
     """How an organisation reports on one policy domain; times in seconds."""
 
     first: int  # begin of its first report
-    wait: int  # how long after the end of a period its report may come
+    wait: int  # how long after the end of a day the last report that tells of it may come: see query.lateness
 
 
 @dataclass(slots=True)
@@ -60,31 +64,49 @@ class Habits:
 def habits(store: Store, filters: Filters, now: int) -> Habits:
     """Every reporter's habits, from all reports that are kept, whatever the window."""
     c = report_table.c
-    late = func.max(c.received - c.end).filter(c.auth == "pass", c.end > now - 28 * DAY)
-    query = select(c.domain, c.submitter, func.min(c.begin), late).where(c.shelf.in_(filters.shelves))
     found = Habits()
     with store.ledger.read() as conn:
-        for domain, submitter, first, lateness in conn.execute(query.group_by(c.domain, c.submitter)):
+        query = select(c.domain, c.submitter, func.min(c.begin)).where(c.shelf.in_(filters.shelves))
+        for domain, submitter, first in conn.execute(query.group_by(c.domain, c.submitter)):
             key = (domain, organisation(submitter))
-            wait = USUAL_WAIT if lateness is None else min(MOST_WAIT, max(LEAST_WAIT, int(lateness)))
             known = found.of.get(key)
-            found.of[key] = Habit(min(first, known.first), max(wait, known.wait)) if known else Habit(first, wait)
+            found.of[key] = Habit(min(first, known.first) if known else first, lateness.USUAL_WAIT)
             found.domains.add(domain)
             found.reporters.add(submitter)
+        closed = (c.begin + SLOT) // DAY + 1  # the report that begins in a day is the last one that tells of it
+        hour = case((c.received <= closed * DAY, 0), else_=(c.received - closed * DAY) // lateness.HOUR).label("hour")
+        late = select(c.domain, c.submitter, hour, func.count())
+        late = late.where(c.shelf.in_(filters.shelves), c.auth == "pass", c.end > now - HISTORY)
+        late = late.group_by(c.domain, c.submitter, "hour").order_by(c.domain)
+        for domain, rows in itertools.groupby(conn.execute(late), key=itemgetter(0)):
+            for who, wait in _waits([(organisation(row[1]), row[2], row[3]) for row in rows]).items():
+                found.of[domain, who] = replace(found.of[domain, who], wait=wait)
     return found
+
+
+def _waits(receipts: list[tuple[str, int, int]]) -> dict[str, int]:
+    """How long after a day each organisation's reports may come, by (organisation, hour, reports)."""
+    import numpy as np
+
+    names = sorted({who for who, _, _ in receipts})
+    place = {who: number for number, who in enumerate(names)}
+    table = np.zeros((len(names), lateness.HOURS))
+    for who, hour, number in receipts:
+        table[place[who], min(hour, lateness.HOURS - 1)] += number
+    return dict(zip(names, lateness.waits(table).tolist(), strict=True))
 
 
 def covered(store: Store, filters: Filters, now: int) -> dict[tuple[str, str, int], int]:
     """Seconds of recent days that reports cover, by (policy domain, organisation, day): is a day in already?"""
     c = report_table.c
     query = select(c.domain, c.submitter, c.begin, c.end).distinct()
-    query = query.where(c.shelf.in_(filters.shelves), c.end > now - MOST_WAIT - 2 * DAY)
+    query = query.where(c.shelf.in_(filters.shelves), c.end > now - lateness.MOST_WAIT - 2 * DAY)
     periods: dict[tuple[str, str], set[tuple[int, int]]] = {}
     with store.ledger.read() as conn:
         for domain, submitter, begin, end in conn.execute(query):
             periods.setdefault((domain, organisation(submitter)), set()).add((begin, end))
     out: dict[tuple[str, str, int], int] = {}
-    earliest = (now - MOST_WAIT - 2 * DAY) // DAY
+    earliest = (now - lateness.MOST_WAIT - 2 * DAY) // DAY
     for key, found in periods.items():
         upto = 0  # what lies before is counted already
         for begin, end in sorted(found):
@@ -96,8 +118,8 @@ def covered(store: Store, filters: Filters, now: int) -> dict[tuple[str, str, in
     return out
 
 
-def load_said(store: Store, cursor: Any, filters: Filters) -> None:
-    """Table `said`: what reports of the window say, by all that the comparison looks at."""
+def load_said(store: Store, cursor: Any, filters: Filters, *, by_report: bool = False) -> None:
+    """Table `said`: what reports of the window say, by all that the comparison looks at; and by `report_key`."""
     import pyarrow as pa
 
     bounds = replace(filters, source_class=None, submitter=None, result=None, source_ip=None)
@@ -106,7 +128,8 @@ def load_said(store: Store, cursor: Any, filters: Filters) -> None:
     sql = (
         'select cast(epoch("begin") as bigint) as b, '
         'greatest(cast(epoch("end") as bigint), cast(epoch("begin") as bigint) + 1) as e, '
-        "submitter, c.domain, c.source_ip, lower(c.header_from) as header_from, lower(c.envelope_to) as envelope_to, "
+        f"{'c.report_key, ' if by_report else ''}submitter, c.domain, c.source_ip, "
+        "lower(c.header_from) as header_from, lower(c.envelope_to) as envelope_to, "
         "list_transform(dkim, lambda x: {'d': lower(x.domain), 's': lower(x.selector), 'r': x.result}) as signatures, "
         "dkim_aligned, spf_aligned, list_contains(list_transform(spf, lambda x: x.result), 'pass') as spf_passed, "
         f'{_DETOUR} as detour, cast(sum("count") as hugeint) as n from records c where {asked.where} group by all'

@@ -68,7 +68,7 @@ def states(cursor: Any, store: Store, filters: Filters, known: sides.Habits, now
     full = [
         (name, who, day)
         for (domain, who, day), seconds in sides.covered(store, filters, now).items()
-        if seconds >= sides.DAY
+        if seconds >= sides.FULL_DAY
         for name in under.get(domain, ())
     ]
     texts, numbers = pa.string(), pa.int64()

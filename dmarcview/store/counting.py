@@ -345,28 +345,6 @@ class Counting:
             }
         )
 
-    def by_day_and_submitter(self) -> Any:
-        """Arrow table of day, submitter, messages; in no order."""
-        import numpy as np
-        import pyarrow as pa
-
-        n = len(self.rollup.submitters)
-        sums: dict[tuple[int, int], int] = {}
-        for _, r in self._rows(self.source, by_day=True):
-            first = int(r.first.min())
-            cells = np.zeros((int(r.first.max()) - first + 1) * n, dtype=np.int64)
-            add(cells, (r.first - first).astype(np.int64) * n + r.submitter, r.messages)
-            for at in np.flatnonzero(cells).tolist():
-                key = (first + at // n, at % n)
-                sums[key] = sums.get(key, 0) + int(cells[at])
-        return pa.table(
-            {
-                "day": _days([d for d, _ in sums]),
-                "submitter": pa.array([self.rollup.submitters.texts[s] for _, s in sums], pa.string()),
-                "messages": pa.array(list(sums.values()), pa.int64()),
-            }
-        )
-
 
 def _few(mark: Any) -> Any:
     """The places that are marked, unless there are many: then None."""

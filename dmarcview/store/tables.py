@@ -114,7 +114,7 @@ reports = Table(
     Column("duplicates", Integer, nullable=False),
     UniqueConstraint("identity", "content_hash"),
     Index("reports_item", "item_id"),
-    Index("reports_end", "shelf", "end", "begin", "domain", "submitter", "records", "messages"),
+    Index("reports_end", "shelf", "end", "begin", "domain", "submitter", "records", "messages", "auth", "received"),
     Index("reports_domain", "domain", "shelf", "end", "begin", "records"),
     Index("reports_apart", "shelf", "apart", "received"),
     Index("reports_version", "version"),

@@ -26,7 +26,10 @@ class Desk:
     def window(self, view: url.View) -> str:
         """The days of a view, for people."""
         since, until = self.frames.window(view)
-        return f"{since.day} {since:%b %Y} – {until.day} {until:%b %Y}, UTC"
+        words = f"{since.day} {since:%b %Y} – {until.day} {until:%b %Y}, UTC"
+        if many := self.frames.open_days(view):
+            words += f" · {many} day{' is' if many == 1 else 's are'} not complete"
+        return words
 
     def nothing(self, view: url.View, path: str) -> Any:
         """What an empty page says: that nothing ever came, or that the filters leave nothing."""

@@ -34,7 +34,9 @@ def register(app: Dash, desk: Desk) -> None:
         if not frames.any_report():
             return "", plain(overview.no_data(desk.watched, desk.address)), None, None, strip, None
         daily = frames.daily(view)
-        now, before = verdict.totals(daily), verdict.totals(frames.daily_before(view))
+        chosen = view.since is not None
+        now = verdict.totals(daily, as_asked=chosen)
+        before = verdict.totals(frames.daily_before(view), as_asked=chosen)
         since, until = frames.window(view)
         banner: Any = overview.sentence(now, since, until)
         if not now.messages:

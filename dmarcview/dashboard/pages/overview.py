@@ -12,10 +12,19 @@ from dash import dcc, html
 
 from dmarcview.dashboard import figures, parts, text, theme, url, verdict
 from dmarcview.dashboard.verdict import Totals
+from dmarcview.query.complete import each, percent
+from dmarcview.query.complete import words as said
+from dmarcview.query.lateness import ARRIVED, AWAITED, LATE, SILENT, Judged, through
 
 MOST_DOMAINS = 20
 STRIP_DAYS = 14
 STRIP_REPORTERS = 10
+SIGNS = {
+    ARRIVED: ("●", "arrived"),
+    AWAITED: ("○", "awaited"),
+    LATE: ("◐", "late"),
+    SILENT: ("✕", "silent: overdue by its own habit"),
+}
 
 
 def layout() -> list[Any]:
@@ -32,7 +41,8 @@ def layout() -> list[Any]:
                         parts.card(
                             "Is the data complete?",
                             html.Div(id="overview-freshness"),
-                            note="The share of its usual volume that each day has; reports come one to five days late.",
+                            note="The share of its usual volume that each day has. A day waits for each usual reporter "
+                            "as long as that one used to be late.",
                             id="freshness-card",
                         ),
                         parts.card(
@@ -86,7 +96,7 @@ def _domain_card() -> html.Section:
     return parts.card(
         "By domain",
         html.Div(id="overview-domains"),
-        note="Complete days of the period. Let through and blocked: mail of unknown sources that failed DMARC.",
+        note="Let through and blocked: mail of unknown sources that failed DMARC.",
         id="domain-card",
     )
 
@@ -214,16 +224,16 @@ def attention(items: list[verdict.Item], now: Totals, link: Callable[[verdict.It
 def freshness(days: pd.DataFrame, arrivals: pd.DataFrame) -> Any:
     """The strip of days and, below, the reporters.
 
-    `days`: `day`, `share` (0..1 or NaN when there is no habit yet), `complete`, `messages`; oldest first.
-    `arrivals`: `day`, `submitter`, `arrived`, `usual`, `messages`.
+    `days` and `arrivals`: the two frames of `query.lateness.Judged`.
     """
     if days.empty:
         return html.P("No report has come yet.", className="muted")
     days = days.tail(STRIP_DAYS)
-    done = days.loc[days["complete"], "day"]
-    words = [f"Complete through {done.max():%d %b}. " if len(done) else "No day is complete yet. "]
-    for row in days[~days["complete"]].tail(2).to_dict("records"):
-        words.append(_late(row, arrivals))
+    done = through(days)
+    words = [f"Complete through {done:%d %b}. " if done else "No day is complete yet. "]
+    for day in each(Judged(days[~days["complete"]].tail(2), arrivals)):
+        told = said(day, lambda name: text.show(name, 40))
+        words.append(f"{day.day:%d %b} is {told}. " if day.expected else f"{day.day:%d %b} is open: {told}. ")
     return html.Div(
         [
             html.P("".join(words), id="freshness-words"),
@@ -239,7 +249,7 @@ def outcome_table(daily: pd.DataFrame) -> Any:
     """The twin of the outcome chart."""
     heads = ["Day", *(o.name for o in theme.OUTCOMES), "All"]
     rows = [
-        [_day_cell(row), *(text.number(row[o.key]) for o in theme.OUTCOMES), text.number(row["messages"])]
+        [parts.day_cell(row), *(text.number(row[o.key]) for o in theme.OUTCOMES), text.number(row["messages"])]
         for row in daily.iloc[::-1].to_dict("records")
     ]
     return parts.table(heads, rows, caption="Messages a day by outcome", numeric=1)
@@ -249,7 +259,11 @@ def rate_table(daily: pd.DataFrame) -> Any:
     """The twin of the rate chart."""
     heads = ["Day", "Own messages", *(r.name for r in theme.RATES)]
     rows = [
-        [_day_cell(row), text.number(row["messages"]), *(text.share(row[r.key], row["messages"]) for r in theme.RATES)]
+        [
+            parts.day_cell(row),
+            text.number(row["messages"]),
+            *(text.share(row[r.key], row["messages"]) for r in theme.RATES),
+        ]
         for row in daily.iloc[::-1].to_dict("records")
     ]
     return parts.table(heads, rows, caption="Pass rates of own mail by day", numeric=1)
@@ -291,29 +305,17 @@ def _change(now: float, before: float, seen_before: int, better: str) -> parts.C
     return parts.Change(round(percent), shown, better)
 
 
-def _late(row: dict[Any, Any], arrivals: pd.DataFrame) -> str:
-    day = row["day"]
-    here = arrivals[(arrivals["day"] == day) & arrivals["usual"]] if len(arrivals) else arrivals
-    if row["share"] != row["share"]:
-        return f"{day:%d %b} is still open. "
-    late = here.loc[~here["arrived"], "submitter"].tolist() if len(here) else []
-    tail = f" ({len(here) - len(late)} of {len(here)} usual reporters" if len(here) else ""
-    if late:
-        tail += f"; waiting for {text.show(late[0], 40)}" + (f" and {len(late) - 1} more" if len(late) > 1 else "")
-    return f"{day:%d %b} is {min(row['share'], 0.99):.0%} in{tail + ')' if tail else ''}. "
-
-
 def _cell(row: dict[Any, Any]) -> html.Li:
     unknown = row["share"] != row["share"]
     level = 1.0 if row["complete"] else 0.0 if unknown else min(float(row["share"]), 0.99)
-    words = "complete" if row["complete"] else "no habit yet" if unknown else f"{level:.0%}"
+    words = "complete" if row["complete"] else "no habit yet" if unknown else percent(level)
     return html.Li(
         [
             html.Span(
                 html.Span(className="strip-fill", style={"height": f"{100 * level:.0f}%"}),
                 className="strip-bar" + ("" if row["complete"] else " strip-open"),
             ),
-            html.Span("✓" if row["complete"] else "–" if unknown else f"{level:.0%}", className="strip-share"),
+            html.Span("✓" if row["complete"] else "–" if unknown else percent(level), className="strip-share"),
             html.Span(str(row["day"].day), className="strip-day"),
         ],
         title=f"{row['day']:%a %d %b %Y}: {words}, {text.messages(row['messages'])}",
@@ -334,22 +336,21 @@ def _reporters(days: pd.DataFrame, arrivals: pd.DataFrame) -> Any:
         cells: list[Any] = [text.show(submitter, 40)]
         for day in shown:
             row = came.get((submitter, day))
-            sign, word = ("●", "arrived") if row and row["arrived"] else (
-                ("○", "awaited") if row and row["usual"] else ("·", "not usual")
-            )  # fmt: skip
+            sign, word = SIGNS.get(row["state"] if row else "", ("·", "not usual"))
             kind, title = word.split()[0], f"{day:%d %b}: {word}"
+            if row and row["until"] == row["until"]:
+                title += f", silent from {row['until']:%d %b %H:%M} UTC on"
             cells.append(html.Span([parts.hidden(sign), parts.said(word)], className=f"sign sign-{kind}", title=title))
         rows.append(cells)
     return html.Div(
         [
             parts.table(["Reporter", *(str(d.day) for d in shown)], rows, caption="Reports that came, by reporter"),
-            html.P("● arrived   ○ awaited   · not usual", className="muted small"),
+            html.P(
+                "   ".join(f"{sign} {word}" for sign, word in (*SIGNS.values(), ("·", "not usual"))),
+                className="muted small",
+            ),
         ]
     )
-
-
-def _day_cell(row: dict[Any, Any]) -> str:
-    return f"{row['day']:%Y-%m-%d}" + ("" if row["complete"] else " (not complete)")
 
 
 def _long(day: date) -> str:

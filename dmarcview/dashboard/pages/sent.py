@@ -66,7 +66,7 @@ def layout(view: url.View) -> list[Any]:
                         parts.graph("sent-chart", "Tries by day and outcome", figures.RATE_HEIGHT),
                         parts.twin("sent-chart"),
                     ],
-                    note="A mail that is put off is tried again and then counts once more.",
+                    note="A mail that is put off is tried again and then counts once more. Today is not over: hatched.",
                 ),
                 _filters(view),
                 html.Div(id="sent-none"),
@@ -151,7 +151,9 @@ def table(daily: pd.DataFrame) -> Any:
     some = daily[daily[keys].sum(axis=1) > 0].iloc[::-1]
     if some.empty:
         return html.P("Nothing was sent in this period.", className="muted")
-    rows = [[f"{one['day']:%Y-%m-%d}", *(text.number(one[key]) for key in keys)] for one in some.to_dict("records")]
+    rows = [
+        [parts.day_cell(one, "not over"), *(text.number(one[key]) for key in keys)] for one in some.to_dict("records")
+    ]
     return parts.table(["Day", *(one.name for one in theme.SENT)], rows, caption="Tries by day and outcome", numeric=1)
 
 

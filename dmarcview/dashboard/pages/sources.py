@@ -218,7 +218,7 @@ def evidence(row: dict[Any, Any] | None, reporters: pd.DataFrame, identities: pd
 def trend_table(daily: pd.DataFrame) -> Any:
     """The twin of the trend chart, newest day first; days without mail are left out."""
     rows = [
-        [f"{r['day']:%Y-%m-%d}", text.number(r["messages"]), text.number(r["dmarc_pass"]),
+        [parts.day_cell(r), text.number(r["messages"]), text.number(r["dmarc_pass"]),
          text.number(r["messages"] - r["dmarc_pass"])]
         for r in daily[daily["messages"] > 0].iloc[::-1].to_dict("records")
     ]  # fmt: skip
