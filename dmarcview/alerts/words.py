@@ -92,7 +92,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             "The next look that finds it in order.",
         ),
         "key_missing": Kind(
-            ACT, "looks", "The key of {cause} is not in the DNS",
+            ACT, "looks", "The key is not in the DNS: {cause}",
             "Mail is signed, or was reported as signed, with a selector whose key is not published.",
             "`dmarcview dns show {domain}` prints the record to publish.",
             "The next look that finds the key.",

@@ -83,13 +83,14 @@ def walk(domain: str, ask: Resolver) -> Walk:
     walker = _Walker(ask)
     found = walker.found
     found.record = walker.record(domain, ())
-    if found.lookups > LOOKUPS:
-        found.faults.append(
-            f"it needs {'more than ' if found.lookups > WALKED else ''}{min(found.lookups, WALKED)} look-ups; receivers"
-            f" stop at {LOOKUPS}, and SPF then fails for all your mail (RFC 7208 section 4.6.4)"
-        )
     if found.voids > VOIDS:
-        found.faults.append(f"{found.voids} of its look-ups find nothing; receivers stop after {VOIDS}")
+        found.faults.insert(0, f"{found.voids} of its look-ups find nothing; receivers stop after {VOIDS}")
+    if found.lookups > LOOKUPS:
+        found.faults.insert(
+            0,
+            f"it needs {'more than ' if found.lookups > WALKED else ''}{min(found.lookups, WALKED)} look-ups; receivers"
+            f" stop at {LOOKUPS}, and SPF then fails for all your mail (RFC 7208 section 4.6.4)",
+        )
     return found
 
 
