@@ -167,9 +167,10 @@ def _directly(config: Config, mail: Envelope, past: str, resolver: Resolver | No
     dns, dnssec = config.dns, config.relay.delivery.dnssec
     asked = resolver or SystemResolver([server(one) for one in dns.servers], dns.timeout, dnssec=dnssec)
     try:
-        return asyncio.run(asyncio.wait_for(_delivered(config, mail, signed, asked), DIRECT_SECONDS))
+        found = asyncio.run(asyncio.wait_for(_delivered(config, mail, signed, asked), DIRECT_SECONDS))
     except TimeoutError:
         return Outcome((), "", f"not delivered in {DIRECT_SECONDS:g} s")
+    return found._replace(way=f"past the relay: {past}")
 
 
 def _signed(config: Config, content: bytes, author: Address) -> bytes:
@@ -235,4 +236,4 @@ async def _delivered(config: Config, mail: Envelope, content: bytes, resolver: R
                 taken.append(recipient.address)
             else:
                 faults.append(f"{recipient.address}: {reply}")
-    return Outcome(tuple(taken), "past the relay", shown("; ".join(faults), 600))
+    return Outcome(tuple(taken), "", shown("; ".join(faults), 600))

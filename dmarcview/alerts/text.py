@@ -82,7 +82,7 @@ def parts(incident: Incident, event: str, base: str, before: int = 0) -> list[Pa
         Part("Touches", _members(incident)),
         Part("Check first", shown(found.check, VALUE_CHARS) if event != CLEARED else ""),
         Part("Clears by", words.clears if event != CLEARED else ""),
-        Part("Cleared", moment(incident.ended) if event == CLEARED and incident.ended else ""),
+        Part("Cleared", moment(incident.ended) if incident.ended is not None else ""),
         Part("Rows", link(base, found.page, found.query), True),
     ]
     return [part for part in out if part.value]
@@ -91,7 +91,7 @@ def parts(incident: Incident, event: str, base: str, before: int = 0) -> list[Pa
 def message(incident: Incident, event: str, base: str, before: int = 0) -> Message:
     """The message about an `event`: opened, worse or cleared."""
     head, lines = title(incident, event), parts(incident, event, base, before)
-    act = incident.finding.words.level == ACT and event != CLEARED
+    act = incident.finding.level == ACT and event != CLEARED
     return Message(head, plain(lines), document(head, _body(head, lines, act)))
 
 
@@ -154,12 +154,12 @@ def document(head: str, body: str) -> str:
 
 
 PAGE = "margin:0;padding:24px 16px;background:#ffffff;color:#1d2733;font:15px/1.5 system-ui,sans-serif"
-MUTED, RULE = "color:#5b6775", "border-top:1px solid #dde3ea"
+MUTED, RULE, BAD = "color:#5b6775", "border-top:1px solid #dde3ea", "#a84300"
 # Mail programs that know the dark keep our light colours otherwise; those that strip a head show the light ones.
 DARK = (
     ":root{color-scheme:light dark}@media(prefers-color-scheme:dark){.page{background:#12181f!important;"
     "color:#e4e9ef!important}.muted{color:#9aa7b5!important}.rule{border-color:#2d3947!important}"
-    "a{color:#7cc0f2!important}.track{background:#2d3947!important}code{background:#26313d!important}}"
+    ".bad{color:#ff9d5c!important}a{color:#7cc0f2!important}.track{background:#2d3947!important}code{background:#26313d!important}}"
 )
 
 

@@ -67,7 +67,7 @@ def body(event: str, at: int, incident: Incident | None, base: str, before: int 
     told["data"] = {
         "incident": incident.id,
         "kind": found.kind,
-        "level": found.words.level,
+        "level": found.level,
         "domain": shown(found.domain, 253),
         "cause": shown(found.cause, 253),
         "title": title(incident, event),
@@ -118,8 +118,10 @@ def send(url: str, secret: bytes, name: str, content: bytes, now: int) -> None:
     except ssl.SSLCertVerificationError as error:
         raise NotTaken(f"the certificate of {host} does not hold: {error.verify_message}") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
-        raise NotTaken(f"no answer from {host}: {shown(why, REPLY_CHARS)}") from None
+        # what http.client says may hold the address
+        known = error.strerror if isinstance(error, OSError) else ""
+        why = "timed out" if isinstance(error, TimeoutError) else known or type(error).__name__
+        raise NotTaken(f"no answer from {host}: {why}") from None
     finally:
         watch.cancel()
         made.close()

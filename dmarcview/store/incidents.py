@@ -125,6 +125,12 @@ def listed(ledger: Ledger, now: int, *, open_only: bool = False, limit: int | No
         return _rows(conn, condition, now, limit)
 
 
+def lately(ledger: Ledger, now: int, since: int) -> list[Row]:
+    """Those that are open, were found or have ended since then, in the order of `listed`."""
+    with ledger.read() as conn:
+        return _rows(conn, _C.ended.is_(None) | (_C.ended >= since) | (_C.known >= since), now)
+
+
 def one(ledger: Ledger, number: int, now: int) -> Row | None:
     """An incident by its number."""
     with ledger.read() as conn:
