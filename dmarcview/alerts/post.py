@@ -19,7 +19,7 @@ from dmarcview.store import incidents
 from dmarcview.store.incidents import DAY, Notice
 
 from . import channels, digest, mail, memory, plan, summary, text, webhook
-from .fault import NotTaken
+from .fault import NeverTaken, NotTaken
 from .model import OPENED, WORSE, Incident
 from .text import Message
 
@@ -37,6 +37,14 @@ WAITS = (60, 300, 1_800, 7_200, 21_600)
 EACH_STEP = 100  # messages
 # While one of these is open, mail that the relay takes may not leave.
 RELAY_FAULTS = frozenset({"queue_stuck", "mail_held", "key_missing"})
+
+
+class _Result(NamedTuple):
+    """Of one try: why it was not taken, whether to try again, and whether the channel takes nothing now."""
+
+    error: str = ""
+    again: bool = False
+    channel_fails: bool = False
 
 
 class Tested(NamedTuple):
@@ -100,41 +108,44 @@ class Post:
             return sum(pool.map(lambda one: self._empty(one, now), by.values()))
 
     def _empty(self, notices: Sequence[Notice], now: int) -> int:
-        """Send the messages of one channel in their order, up to the first that is not taken."""
+        """Send the messages of one channel in their order; after one that the channel did not take, the rest waits."""
         taken = 0
         for notice in notices:
-            error = self._try(notice, now)
-            again = now + WAITS[notice.tries] if error and notice.tries < len(WAITS) else None
-            incidents.tried(self.store.ledger, notice.id, now=now, error=error, again=again)
-            if error:
+            result = self._try(notice, now)
+            taken += not result.error
+            again = now + WAITS[notice.tries] if result.again and notice.tries < len(WAITS) else None
+            incidents.tried(self.store.ledger, notice.id, now=now, error=result.error, again=again)
+            if result.error:
                 words = "given up" if again is None else f"tried again in {again - now} s"
-                log.warning("%s: message %d did not go out, %s: %s", notice.channel, notice.id, words, error)
+                log.warning("%s: message %d did not go out, %s: %s", notice.channel, notice.id, words, result.error)
+            if result.channel_fails:
                 break
-            taken += 1
         return taken
 
-    def _try(self, notice: Notice, now: int) -> str:
-        """Why it was not taken; "" when it was."""
+    def _try(self, notice: Notice, now: int) -> _Result:
         try:
             self._send(notice, now)
+        except NeverTaken as error:
+            return _Result(str(error))
         except NotTaken as error:
-            return str(error)
+            return _Result(str(error), again=True, channel_fails=True)
         except Exception as error:  # a fault of ours: other channels and messages go on
             frame = traceback.extract_tb(error.__traceback__)[-1]
-            return f"a fault of ours: {type(error).__name__} at {Path(frame.filename).name} line {frame.lineno}"
-        return ""
+            place = f"{Path(frame.filename).name} line {frame.lineno}"
+            return _Result(f"a fault of ours: {type(error).__name__} at {place}", again=True)
+        return _Result()
 
     def _send(self, notice: Notice, now: int) -> None:
         """Raises NotTaken."""
         if notice.channel not in names(self.config):
-            raise NotTaken(f"[alerts] names no channel {notice.channel} any more")
+            raise NeverTaken(f"[alerts] names no channel {notice.channel} any more")
         where = base(self.config)
         if notice.kind == DIGEST:
             made = summary.message(digest.gather(self.store, self.config, notice.at), where)
             return self._mail(made, notice, now)
         found = None if notice.incident_id is None else memory.one(self.store.ledger, notice.incident_id, now)
         if found is None:
-            raise NotTaken("the incident is no longer kept")
+            raise NeverTaken("the incident is no longer kept")
         before = self._told_before(notice)
         if notice.channel == WEBHOOK:
             content = webhook.body(notice.kind, notice.at, found, where, before)

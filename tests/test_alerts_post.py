@@ -1,0 +1,280 @@
+"""The outbox with real channels: what is sent and when, what a failing channel does to others, what a crash repeats."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+from alerts_server import Peer, http_peer
+from relay_servers import FarHost, world
+from test_alerts_mail import body, free_port, read, setup, standing
+
+from dmarcview.alerts import memory, post, summary
+from dmarcview.alerts.model import Finding
+from dmarcview.alerts.post import WAITS, Post
+from dmarcview.config import Alerts, Config, Dashboard
+from dmarcview.store import Store, incidents
+
+NOW = 1_793_862_720
+DAY = 86_400
+QUARTER = 900
+FINDING = Finding(
+    "dmarc_failing",
+    "example.org",
+    "192.0.2.10",
+    date(2026, 11, 2),
+    date(2026, 11, 3),
+    120,
+    "It fails.",
+    120,
+    400,
+    0.012,
+)
+SECRET = "a key of more than sixteen"
+
+
+@dataclass
+class World:
+    """A store, the settings, and the far ends: a mail host, a webhook, and a server that poses as ntfy."""
+
+    store: Store
+    config: Config
+    mail: FarHost
+    hook: Peer
+    chat: Peer
+
+    def post(self) -> Post:
+        return Post(self.config, self.store, resolver=world("127.0.0.1"))
+
+    def find(self, *found: Finding, at: int = NOW) -> None:
+        memory.settle(self.store.ledger, found, at)
+
+    def errors(self) -> dict[str, str]:
+        number = incidents.listed(self.store.ledger, NOW)[0].id
+        return {one.channel: one.error for one in incidents.told(self.store.ledger, number)}
+
+
+@pytest.fixture
+def far(tmp_path: Path) -> Iterator[World]:
+    with ExitStack() as stack:
+        store = stack.enter_context(Store.open(tmp_path, clock=lambda: float(NOW)))
+        mail = stack.enter_context(standing(FarHost()))
+        hook, chat = stack.enter_context(http_peer()), stack.enter_context(http_peer())
+        (tmp_path / "key").write_text(SECRET)
+        (tmp_path / "chat.url").write_text(f"ntfy://tk_hush@{chat.place}/alarms?auth=token")
+        alerts = Alerts(
+            mail_to=("admin@far.test",), channels={"chat": str(tmp_path / "chat.url")},
+            webhook=f"http://{hook.place}/hook", webhook_secret_file=str(tmp_path / "key"), link="https://pages.example.org",
+        )  # fmt: skip
+        config = replace(setup(tmp_path, free_port(), mail.port), alerts=alerts)
+        yield World(store, config, mail, hook, chat)
+
+
+def test_every_channel_gets_the_message_once(far: World) -> None:
+    made = far.post()
+    far.find(FINDING)
+    assert (made.ask(NOW + QUARTER), made.step(NOW + QUARTER)) == (3, 3)
+    assert (made.ask(NOW + 2 * QUARTER), made.step(NOW + 2 * QUARTER)) == (0, 0)
+    assert (len(far.mail.mails), len(far.hook.posted), len(far.chat.posted)) == (1, 1, 1)
+    assert "Mail of example.org fails DMARC" in str(read(far.mail.mails[0])["Subject"])
+    told = json.loads(far.hook.posted[0].body)
+    assert (told["type"], told["data"]["title"]) == ("incident.opened", "Mail of example.org fails DMARC: 192.0.2.10")
+    assert json.loads(far.chat.posted[0].body)["title"] == "Mail of example.org fails DMARC: 192.0.2.10"
+    assert far.errors() == {"mail": "", "webhook": "", "chat": ""}
+
+
+def test_what_got_worse_says_what_was_told_and_what_cleared_ends_it(far: World) -> None:
+    made = far.post()
+    far.find(FINDING)
+    made.ask(NOW + QUARTER)
+    made.step(NOW + QUARTER)
+    far.find(replace(FINDING, weight=500, failed=500, total=900), at=NOW + DAY)
+    made.ask(NOW + 2 * DAY)
+    made.step(NOW + 2 * DAY)
+    far.find(at=NOW + 3 * DAY)
+    made.ask(NOW + 3 * DAY)
+    made.step(NOW + 3 * DAY)
+    told = [json.loads(one.body) for one in far.hook.posted]
+    assert [one["type"] for one in told] == ["incident.opened", "incident.worse", "incident.cleared"]
+    assert [one["data"]["weight_before"] for one in told] == [0, 120, 500]
+    assert "told last: 120" in body(read(far.mail.mails[1]), "plain")
+    assert "Cleared: 8 Nov 2026" in body(read(far.mail.mails[2]), "plain")
+
+
+def test_one_failing_channel_holds_up_no_other_and_is_tried_again_ever_later(far: World) -> None:
+    far.hook.answers = [(503, {}, b"later")]
+    made = far.post()
+    far.find(FINDING)
+    now = NOW + QUARTER
+    made.ask(now)
+    assert made.step(now) == 2
+    assert (len(far.mail.mails), len(far.chat.posted)) == (1, 1)
+    assert far.errors()["webhook"] == "127.0.0.1 answered 503: later"
+    for wait in WAITS:
+        assert made.step(now + wait - 1) == 0
+        tries = len(far.hook.posted)
+        now += wait
+        made.step(now)
+        assert len(far.hook.posted) == tries + 1
+    made.step(now + 10 * DAY)
+    assert len(far.hook.posted) == 1 + len(WAITS), "given up"
+    assert incidents.waiting(far.store.ledger, NOW) == (0, 1)
+    assert len({one.headers["webhook-id"] for one in far.hook.posted}) == 1
+
+
+def test_a_slow_channel_delays_no_other(far: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin, took = time.monotonic(), {}
+    sent = post.mail.send
+
+    def slow(*args: object, **named: object) -> object:
+        time.sleep(1)
+        took["mail"] = time.monotonic() - begin
+        return sent(*args, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(post.mail, "send", slow)
+    real = post.webhook.send
+
+    def hook(*args: object) -> None:
+        real(*args)  # type: ignore[arg-type]
+        took["hook"] = time.monotonic() - begin
+
+    monkeypatch.setattr(post.webhook, "send", hook)
+    made = far.post()
+    far.find(FINDING)
+    made.ask(NOW + QUARTER)
+    assert made.step(NOW + QUARTER) == 3
+    assert took["hook"] < took["mail"]
+
+
+def test_a_crash_after_the_channels_yes_sends_it_again_under_the_same_name(
+    far: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far.find(FINDING)
+    made = far.post()
+    made.ask(NOW + QUARTER)
+    real = incidents.tried
+
+    def dies(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(incidents, "tried", dies)
+    with pytest.raises(KeyboardInterrupt):
+        made.step(NOW + QUARTER)
+    monkeypatch.setattr(incidents, "tried", real)
+    assert far.post().step(NOW + QUARTER + 1) == 3
+    first, second = (read(raw)["Message-ID"] for raw in far.mail.mails)
+    assert first == second
+    ids = [one.headers["webhook-id"] for one in far.hook.posted]
+    assert (len(ids), len(set(ids))) == (2, 1)
+
+
+def test_recipients_that_have_a_mail_are_spared_the_next_try(far: World) -> None:
+    far.mail.answers = {"RCPT": [b"250 ok\r\n", b"450 later\r\n"]}
+    far.config = replace(
+        far.config, alerts=replace(far.config.alerts, mail_to=("a@far.test", "b@far.test"), channels={}, webhook="")
+    )
+    made = far.post()
+    far.find(FINDING)
+    made.ask(NOW + QUARTER)
+    assert made.step(NOW + QUARTER) == 0
+    assert far.errors() == {"mail": "b@far.test: 450 later"}
+    assert made.step(NOW + QUARTER + 60) == 1
+    recipients = [line for line in far.mail.commands if line.startswith("RCPT")]
+    assert recipients == ["RCPT TO:<a@far.test>", "RCPT TO:<b@far.test>", "RCPT TO:<b@far.test>"]
+
+
+def test_mail_about_the_relay_itself_goes_past_it(far: World) -> None:
+    far.find(Finding("mail_held", "", "hold_all", date(2026, 11, 5), date(2026, 11, 5), 3, "Held."))
+    made = far.post()
+    made.ask(NOW + QUARTER)
+    made.step(NOW + QUARTER)
+    said = body(read(far.mail.mails[0]), "plain")
+    assert "past the relay: the relay may be the fault (The relay holds mail back: hold_all)" in said
+
+
+def test_the_summary_goes_out_once_though_the_process_starts_anew(far: World) -> None:
+    monday = 1_793_602_800  # 2 Nov 2026 07:00 UTC
+    for minutes in (0, 5, 10, 600):
+        made = far.post()
+        made.ask(monday + minutes * 60)
+        made.step(monday + minutes * 60)
+    assert [str(read(raw)["Subject"]).split("] ")[1] for raw in far.mail.mails] == [
+        "Your mail in the week from 25 Oct 2026 to 31 Oct 2026"
+    ]
+    assert not far.hook.posted
+
+
+def test_no_secret_is_kept_or_logged(far: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "dmarcview")
+    far.hook.answers = far.chat.answers = [(401, {}, b"no")]
+    far.config = replace(
+        far.config, alerts=replace(far.config.alerts, webhook=far.config.alerts.webhook + "?t=tk_hush")
+    )
+    made = far.post()
+    far.find(FINDING)
+    made.ask(NOW + QUARTER)
+    made.step(NOW + QUARTER)
+    assert far.errors()["chat"] == "ntfy: the service answered 401 Unauthorized"
+    ours = "".join(record.getMessage() for record in caplog.records if record.name.startswith("dmarcview"))
+    assert "webhook: message" in ours
+    for text in (ours, *far.errors().values()):
+        assert "hush" not in text
+        assert SECRET not in text
+
+
+def test_what_can_never_go_out_does_not_stop_what_can(far: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = far.store.ledger
+    incidents.ask(ledger, [(99, "opened", "mail", 1), (None, "digest", "mail", 0), (None, "test", "gone", 0)], NOW)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("tk_hush")
+
+    monkeypatch.setattr(summary, "message", broken)
+    made = far.post()
+    far.find(FINDING)
+    made.ask(NOW + QUARTER)
+    made.step(NOW + QUARTER)
+    made.step(NOW + QUARTER)
+    errors = {one.error for one in (*incidents.told(ledger, None), *incidents.told(ledger, 99))}
+    assert "[alerts] names no channel gone any more" in errors
+    assert "the incident is no longer kept" in errors
+    assert any(one.startswith("a fault of ours: RuntimeError at ") and "hush" not in one for one in errors)
+    assert len(far.mail.mails) == 1
+    assert incidents.waiting(ledger, NOW) == (1, 2), "only our own fault is tried again"
+
+
+def test_a_test_message_says_of_each_channel_how_it_went(far: World) -> None:
+    far.chat.answers = [(404, {}, b"")]
+    results = post.try_channels(far.config, far.store, resolver=world("127.0.0.1"))
+    assert [(one.channel, one.taken) for one in results] == [("mail", True), ("webhook", True), ("chat", False)]
+    assert results[0].text.startswith("past the relay: no relay answers")
+    assert results[2].text == "ntfy: the service answered 404 Not Found"
+    assert json.loads(far.hook.posted[0].body)["type"] == "test"
+    assert str(read(far.mail.mails[0])["Subject"]).endswith("A test of the channel mail")
+    assert not incidents.told(far.store.ledger, None), "past the outbox"
+
+
+def test_without_channels_nothing_is_asked_for(far: World) -> None:
+    far.config = replace(far.config, alerts=Alerts())
+    far.find(FINDING)
+    assert far.post().ask(NOW + DAY) == 0
+
+
+@pytest.mark.parametrize(
+    ("link", "listen", "prefix", "wanted"),
+    [
+        ("https://a.example/x/", "127.0.0.1", "/", "https://a.example/x/"),
+        ("", "127.0.0.1", "/mail/", "http://127.0.0.1:8080/mail"),
+        ("", "::1", "/", "http://[::1]:8080/"),
+    ],
+)
+def test_links_lead_to_where_the_pages_are(link: str, listen: str, prefix: str, wanted: str) -> None:
+    config = Config(alerts=Alerts(link=link), dashboard=Dashboard(listen=listen, prefix=prefix))
+    assert post.base(config) == wanted
