@@ -105,9 +105,9 @@ def process(arguments: list[str], ready: Callable[[], bool], log: Path) -> Itera
 
 
 @contextmanager
-def name_server(folder: Path, zone: str) -> Iterator[int]:
-    """A real name server for these zone lines; gives its port on 127.0.0.1."""
-    program, port = need("nsd", "nsd"), free_port()
+def name_server(folder: Path, zone: str, port: int = 0) -> Iterator[int]:
+    """A real name server for these zone lines; gives its port on 127.0.0.1, a free one unless it is named."""
+    program, port = need("nsd", "nsd"), port or free_port()
     (folder / "root.zone").write_text(ZONE + zone + "\n", encoding="ascii")
     (folder / "nsd.conf").write_text(NSD.format(port=port, folder=folder), encoding="ascii")
 

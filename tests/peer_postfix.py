@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,8 +88,10 @@ def wait_for(port: int, seconds: float = 30.0) -> None:
 
 
 @contextlib.contextmanager
-def postfix(settings: dict[str, str] | None = None) -> Iterator[Postfix]:
-    """Start an instance with these lines of main.cf beside ours; stop it at the end, and remove its folder."""
+def postfix(settings: dict[str, str] | None = None, doors: Sequence[str] = ()) -> Iterator[Postfix]:
+    """Start an instance with these lines of main.cf and of master.cf beside ours; stop it at the end, and remove its
+    folder.
+    """
     program = need("postfix", "postfix")
     if os.geteuid():
         pytest.skip("a Postfix of its own needs root")
@@ -97,7 +99,7 @@ def postfix(settings: dict[str, str] | None = None) -> Iterator[Postfix]:
     folder.chmod(0o755)
     instance = Postfix(folder, free_port())
     try:
-        _write(instance, settings or {})
+        _write(instance, settings or {}, doors)
         started = subprocess.run(
             [program, "-c", str(folder / "conf"), "start"], capture_output=True, text=True, timeout=60
         )
@@ -111,7 +113,7 @@ def postfix(settings: dict[str, str] | None = None) -> Iterator[Postfix]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write(instance: Postfix, settings: dict[str, str]) -> None:
+def _write(instance: Postfix, settings: dict[str, str], doors: Sequence[str]) -> None:
     folder = instance.folder
     owner = pwd.getpwnam("postfix")
     for name in ("queue", "data", "conf", "log", "mail"):
@@ -143,4 +145,5 @@ def _write(instance: Postfix, settings: dict[str, str]) -> None:
         **settings,
     }
     (folder / "conf/main.cf").write_text("".join(f"{key} = {value}\n" for key, value in lines.items()))
-    (folder / "conf/master.cf").write_text(SERVICES.format(port=instance.port))
+    services = SERVICES.format(port=instance.port)
+    (folder / "conf/master.cf").write_text(services + "".join(f"{door}\n" for door in doors))

@@ -142,6 +142,27 @@ def test_a_key_rotated_in_the_middle_is_two_rows(tmp_path: Path) -> None:
     assert findings(answer) == [("dkim_broken", RELAY, 3, 5)]
 
 
+def test_reports_without_selectors_are_spread_over_the_keys_of_the_domain(tmp_path: Path) -> None:
+    new = (("example.org", "s2"),)
+    sent_by_day = [*mails(6), *mails(2, day=1), *mails(4, day=1, dkim=new), *mails(3, dkim=(("example.com", "s1"),))]
+    answer = asked(tmp_path, sent_by_day, [told((RELAY, 11, seen(selector="")), (RELAY, 1, seen("fail", selector="")),
+                                                (RELAY, 3, seen(d="example.com")), days=2)])  # fmt: skip
+    assert [(r.dkim_domain, r.dkim_selector, r.sent, r.reported, r.dkim_fail) for r in answer.rows.itertuples()] == [
+        ("example.com", "s1", 3, 3, 0),
+        ("example.org", "s1", 6, 6, 0),
+        ("example.org", "s1", 2, 2, 0),
+        ("example.org", "s2", 4, 4, 1),
+    ]
+    assert findings(answer) == [("dkim_broken", RELAY, 1, 4)]
+
+
+def test_a_good_signature_of_our_domain_is_not_broken_where_the_receiver_missed_the_alignment(tmp_path: Path) -> None:
+    lost = seen(selector="")._replace(dkim_aligned=False)
+    answer = asked(tmp_path, mails(2), [told((RELAY, 2, lost))])
+    assert one_row(answer)["dkim_fail"] == 0
+    assert findings(answer) == []
+
+
 def test_a_receiver_that_reports_too_little_is_told(tmp_path: Path) -> None:
     answer = asked(tmp_path, mails(100), [told((RELAY, 50, seen()))])
     assert findings(answer) == [("unreported", RELAY, 50, 100)]
