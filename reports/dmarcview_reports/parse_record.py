@@ -6,6 +6,7 @@ earned, so that the plain and the fast reader share it and cannot differ.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 from collections.abc import Callable, Iterable, Sequence
@@ -171,14 +172,21 @@ class Normaliser:
         return known
 
     def name(self, raw: str | None, codes: list[str]) -> str | None:
-        """A domain in lower case without its last dot; `<>` is the null sender and no domain."""
+        """A domain in lower case and A-labels, without its last dot; `<>` is the null sender and no domain.
+
+        Some reporters write U-labels, as the From had them (RFC 6532); the DNS, and all who look it up, know A-labels.
+        """
         text = self.text(raw, codes)
         if text is None:
             return None
         if "@" in text:
             codes.append("odd_domain")
             text = text.rpartition("@")[2]
-        return text.strip("<> ").lower().rstrip(".") or None
+        name = text.strip("<> ").lower().rstrip(".")
+        if not name.isascii():
+            with contextlib.suppress(UnicodeError):  # then it is no domain, and is kept as it was said
+                name = name.encode("idna").decode("ascii")
+        return name or None
 
     def shape(self, record: Node, structure: Iterable[str]) -> tuple[Shape, Codes]:
         """Shape of a record's node, `header_from` "" when missing; and its warnings, without those of `row`."""
