@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import need
 
-from dmarcview.demo import run, traffic
+from dmarcview.demo import fill, run, traffic
 from dmarcview.demo.world import World
 
 TODAY = datetime.now(UTC).date()
@@ -24,8 +24,8 @@ TMPFS_MEGABYTES = 24
 
 def test_import_of_the_written_year_says_what_was_made(tmp_path: Path) -> None:
     with World(tmp_path) as world:
-        truth = run.prepare(world, TODAY, days=45)
-        told = run.bring(world)
+        truth = fill.prepare(world, fill.early(TODAY, days=45))
+        told = fill.bring(world)
         assert (told["reports"], told["records"], told["messages"]) == (truth.reports, truth.records, truth.messages)
         assert (told["duplicates"], told["conflicts"]) == (truth.duplicates, truth.conflicts)
         assert len(told["refused"]) == truth.refused
@@ -39,7 +39,7 @@ def test_import_of_the_written_year_says_what_was_made(tmp_path: Path) -> None:
         summary = world.ask("summary")
         for name in run.COMPARED:
             assert summary[name] == getattr(truth, name), name
-        again = run.bring(world)
+        again = fill.bring(world)
         assert again["reports"] == 0
         assert world.ask("summary") == summary
 
@@ -47,8 +47,8 @@ def test_import_of_the_written_year_says_what_was_made(tmp_path: Path) -> None:
 def test_late_reports_are_those_that_the_folder_lacks() -> None:
     days = 20
     whole = {made.report_id for made in traffic.year(TODAY, days=days)}
-    early = {made.report_id for made in run.early(TODAY, days=days)}
-    late = {made.report_id for made in run.late(TODAY, days=days)}
+    early = {made.report_id for made in fill.early(TODAY, days=days)}
+    late = {made.report_id for made in fill.late(TODAY, days=days)}
     assert early | late == whole
     assert not early & late
     assert len(late) >= 15
@@ -114,7 +114,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-def fill(disk: Path, leave: int) -> Path:
+def ballast_on(disk: Path, leave: int) -> Path:
     """A file that takes all of the disk but `leave` bytes."""
     ballast = disk / "ballast"
     state = os.statvfs(disk)
@@ -124,16 +124,16 @@ def fill(disk: Path, leave: int) -> Path:
 
 def test_an_import_onto_a_full_disk_says_so_and_can_be_repeated(small_disk: Path, tmp_path: Path) -> None:
     with World(tmp_path / "world") as world:
-        run.prepare(world, TODAY, days=8)
+        fill.prepare(world, fill.early(TODAY, days=8))
         into = ["import", "--data", str(small_disk / "data"), str(world.reports)]
-        ballast = fill(small_disk, leave=300_000)
+        ballast = ballast_on(small_disk, leave=300_000)
         full = subprocess.run(world.command(*into), capture_output=True, text=True, check=False)
         assert full.returncode == 3, full.stderr
         assert "free disk space" in full.stderr
         assert "Traceback" not in full.stderr
         ballast.unlink()
         world.ask(*into)
-        truth = traffic.count(run.early(TODAY, days=8))
+        truth = traffic.count(fill.early(TODAY, days=8))
         summary = world.ask("summary", "--data", str(small_disk / "data"))
         for name in run.COMPARED:
             assert summary[name] == getattr(truth, name), name
@@ -150,7 +150,7 @@ def test_mail_onto_a_full_disk_is_put_off_and_taken_later(small_disk: Path, tmp_
         world.start()
         made = next(traffic.year(TODAY, days=3))
         mail = world.mail(made, sent=int(time.time()))
-        ballast = fill(small_disk, leave=0)
+        ballast = ballast_on(small_disk, leave=0)
         code, reply = world.send(mail, made.reporter.email)
         assert (code, reply[:5]) == (452, b"4.3.1")
         ballast.unlink()

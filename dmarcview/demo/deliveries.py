@@ -13,20 +13,13 @@ from random import Random
 from typing import NamedTuple
 
 from dmarcview.demo.receivers import RECEIVERS, Receiver
-from dmarcview.demo.rhythm import DAY, SEED, mean, midnight, outcomes, poisson
-from dmarcview.demo.story import SENDERS, Outcome, Sender
-from dmarcview_relay.outcome import DEFERRED, DELIVERED, FAILED, Attempt, Link, RemoteReply
+from dmarcview.demo.rhythm import DAY, HOUR, SEED, mean, midnight, outcomes, poisson
+from dmarcview.demo.story import REPORTERS, SENDERS, Outcome, Sender
 
 GREYLISTED = 0.02  # share of the mails that are put off once
-GREY_SECONDS = 900
 GONE = 0.004  # share of the recipients that are not there (any more)
 V6 = 0.4  # share of the mail that leaves by IPv6 where the receiver has it
 BUSIEST = 14 * 3_600  # second of the day
-PEOPLE = ("anna", "bo", "carl", "dora", "emil", "fay", "gus", "hilda")
-CIPHER = "TLS_AES_256_GCM_SHA384"
-TAKEN = RemoteReply(250, "2.0.0", "Ok: queued", "body")
-LATER = RemoteReply(451, "4.7.1", "Greylisted, please come back later", "rcpt")
-NEVER = RemoteReply(550, "5.1.1", "No such user here", "rcpt")
 
 
 class Delivery(NamedTuple):
@@ -46,7 +39,7 @@ class Delivery(NamedTuple):
     delivered: bool
 
 
-@lru_cache(maxsize=128)  # reports, log and truth ask for the same days
+@lru_cache(maxsize=400)  # reports, log and truth ask for the same days
 def on_day(today: date, age: int, seed: int = SEED) -> tuple[Delivery, ...]:
     """Those of the UTC day `age` days before `today` (0 is today), oldest first."""
     day = today - timedelta(days=age)
@@ -79,6 +72,11 @@ def _of(sender: Sender, day: date, age: int, seed: int) -> Iterator[Delivery]:
             )
 
 
+def start(today: date, days: int) -> int:
+    """The second at which a log of `days` days begins: with the earliest first day of a reporter."""
+    return midnight(today - timedelta(days=days)) + HOUR * min(reporter.window for reporter in REPORTERS)
+
+
 def accepted(today: date, begin: int, end: int, reporter: str, seed: int = SEED) -> Iterator[Delivery]:
     """What the receiver of these reports accepted in `begin <= t < end`, oldest first."""
     for age in range(_age(today, begin), _age(today, end - 1) - 1, -1):
@@ -98,49 +96,3 @@ def _by_reporter(today: date, age: int, seed: int) -> dict[str, list[Delivery]]:
 
 def _age(today: date, second: int) -> int:
     return (today - datetime.fromtimestamp(second, UTC).date()).days
-
-
-def log(today: date, *, days: int, until: int, seed: int = SEED) -> Iterator[tuple[int, Attempt]]:
-    """The relay's sent log with the numbers of its rows: `days` days and the one before them, up to a second.
-
-    The day before is there for reporters whose first day begins earlier than the UTC day.
-    """
-    number = 0
-    for age in range(days + 1, -1, -1):
-        for one in on_day(today, age, seed):
-            if one.at >= until:
-                return
-            for attempt in _tries(one, number):
-                number += 1
-                yield number, attempt
-
-
-def _tries(one: Delivery, number: int) -> Iterator[Attempt]:
-    if one.tries > 1:
-        yield _attempt(one, number, one.at - GREY_SECONDS, 1, LATER, DEFERRED)
-    if one.delivered:
-        yield _attempt(one, number, one.at, one.tries, TAKEN, DELIVERED)
-    else:
-        yield _attempt(one, number, one.at, one.tries, NEVER, FAILED)
-
-
-def _attempt(one: Delivery, number: int, at: int, tries: int, reply: RemoteReply, outcome: str) -> Attempt:  # noqa: PLR0917 - one row
-    sender = one.sender
-    return Attempt(
-        at=float(at),
-        queue_id=f"D{number:011d}",
-        message_id=f"<{one.at}.{number}@{sender.header_from}>",
-        kind="mail",
-        user="",
-        client="127.0.0.1",
-        sender=f"noreply@{sender.envelope_from}",
-        from_domain=sender.header_from,
-        dkim=one.signatures,
-        recipient=f"{PEOPLE[one.person % len(PEOPLE)]}{one.person}@{one.domain}",
-        recipient_domain=one.domain,
-        tries=tries,
-        link=Link(one.source, one.host, one.receiver.address, "TLSv1.3", CIPHER, one.receiver.trust),
-        reply=reply,
-        outcome=outcome,
-        size=one.size,
-    )

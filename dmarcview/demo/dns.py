@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import socket
 import threading
 from collections.abc import Mapping
@@ -17,7 +19,8 @@ import dns.rdatatype
 import dns.reversename
 import dns.rrset
 
-from dmarcview.demo.story import CAMPUS_FORWARDER, DOMAINS, REPORTERS
+from dmarcview.demo import rhythm
+from dmarcview.demo.story import CAMPUS_FORWARDER, DOMAINS, REPORTERS, SENDERS
 
 TTL = 60
 LARGEST_QUERY = 4096
@@ -47,7 +50,14 @@ def zones(*, client: str, dkim_key: str, selector: str, rua: str, keys: Mapping[
     for domain in DOMAINS:
         now = domain.policy(0)
         txt(f"_dmarc.{domain.name}", f"v=DMARC1; p={now.p}; sp={now.sp}; np={now.np}; rua=mailto:{rua}")
-        txt(domain.name, "v=spf1 ip4:192.0.2.0/24 -all")
+        txt(f"{domain.name}._report._dmarc.{rua.rpartition('@')[2]}", "v=DMARC1")
+    for name, addresses in _covered().items():
+        listed = "".join(f" ip{6 if ':' in address else 4}:{address}" for address in addresses)
+        txt(name, f"v=spf1{listed} -all")
+    for name in sorted({f"{s}._domainkey.{d}" for sender in SENDERS for d, s in sender.signatures}):
+        edwards = name.startswith("ed")
+        public = base64.b64encode(hashlib.sha256(name.encode()).digest()).decode() if edwards else dkim_key
+        txt(name, f"v=DKIM1; k={'ed25519' if edwards else 'rsa'}; p={public}")
     for name, record in (keys or {}).items():
         txt(name, record)
     for address, name in hosts().items():
@@ -55,6 +65,17 @@ def zones(*, client: str, dkim_key: str, selector: str, rua: str, keys: Mapping[
         found[pointer, "PTR"] = (name + ".",)
         kind = "AAAA" if ":" in address else "A"
         found[name + ".", kind] = (*found.get((name + ".", kind), ()), address)
+    return found
+
+
+def _covered() -> dict[str, list[str]]:
+    """What the SPF record of each envelope domain lists today: the addresses for which reports say that SPF passes."""
+    found: dict[str, list[str]] = {}
+    for sender in SENDERS:
+        if sender.kind in ("own", "service"):
+            listed = found.setdefault(sender.envelope_from, [])
+            if all(outcome.spf == "pass" for outcome in rhythm.outcomes(sender, 0)):
+                listed += sender.addresses
     return found
 
 

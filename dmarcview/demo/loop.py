@@ -46,10 +46,10 @@ class Loop:
 
 def count(today: date, arrived: Iterable[Made], *, days: int, until: int, seed: int = SEED) -> Loop:
     """The truth of a log of `days` days that ends at a second, and of the reports that came."""
-    loop = Loop()
+    loop, since = Loop(), deliveries.start(today, days)
     for age in range(days + 1, -1, -1):
         for one in deliveries.on_day(today, age, seed):
-            if one.delivered and one.at < until:
+            if one.delivered and since <= one.at < until:
                 loop.sent[_day(one.at), one.receiver.name] += 1
     for made in arrived:
         if made.domain.name in RELAYED:

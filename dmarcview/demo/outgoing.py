@@ -11,7 +11,7 @@ from dmarcview.demo.mailbox import DOMAIN, GONE, SLOW
 
 FROM_DOMAIN = "example.org"
 SENDER = f"shop@{FROM_DOMAIN}"
-SELECTOR = "demo-relay"
+SELECTOR = "mail2"  # the year's last one
 PEOPLE = ("anna", "bo", f"{SLOW}.carl", "dora", f"{GONE}.emil")
 ORDERS = 4_711  # the number of the first one
 

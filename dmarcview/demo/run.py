@@ -14,11 +14,11 @@ from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from dmarcview.demo import folder, reports, rhythm, traffic
+from dmarcview.demo import fill, reports, rhythm, traffic
 from dmarcview.demo.story import REPORTERS, STORY
-from dmarcview.demo.traffic import Made, Truth
+from dmarcview.demo.traffic import Made
 from dmarcview.demo.world import STRANGER, DemoError, World
 
 PAUSE = 3.0  # seconds between two live mails
@@ -73,7 +73,10 @@ def show(place: Path, *, port: int, today: date | None = None) -> int:
             if kept:
                 print(f"Found the demo that was kept in {place}.", flush=True)
             else:
-                _fill(world, today, started)
+                fill.fill(
+                    world, today, say=lambda text: print(f"{text} ({time.monotonic() - started:.1f} s)", flush=True)
+                )
+                (place / MARK).write_text(json.dumps({"day": today.isoformat(), "seed": rhythm.SEED}))
             if stop.is_set():
                 return 0
             url = world.up().url
@@ -83,7 +86,7 @@ def show(place: Path, *, port: int, today: date | None = None) -> int:
                 print(f"    {age:3} days ago  {what}")
             print("\n  Report mails now arrive over SMTP, and a shop's letters leave by the relay; the numbers move:",
                   flush=True)  # fmt: skip
-            for number, live in enumerate(lives(today)):
+            for number, live in enumerate(lives(today, int(time.time()))):
                 if stop.wait(PAUSE):
                     break
                 if not world.running():
@@ -98,49 +101,12 @@ def show(place: Path, *, port: int, today: date | None = None) -> int:
     return 0
 
 
-def _fill(world: World, today: date, started: float) -> Truth:
-    """Write the year's reports and import them, as a user would; the totals must be those that were made."""
-    truth = prepare(world, today, days=traffic.DAYS)
-    print(
-        f"Made up {truth.reports:,} reports on {truth.messages:,} messages of three domains "
-        f"({time.monotonic() - started:.1f} s).",
-        flush=True,
-    )
-    told = bring(world)
-    print(
-        f"Imported {told['reports']:,} reports, {told['records']:,} records; {told['duplicates']} came twice, "
-        f"{told['conflicts']} in conflict, {len(told['refused'])} refused ({time.monotonic() - started:.1f} s).",
-        flush=True,
-    )
-    (world.folder / MARK).write_text(json.dumps({"day": today.isoformat(), "seed": rhythm.SEED}))
-    return truth
+def lives(today: date, now: int) -> Iterator[Live]:
+    """The mails of the live part, without end: late reports in turn with hourly ones, and forgeries in between.
 
-
-def prepare(world: World, today: date, *, days: int) -> Truth:
-    """Write the reports that have come in by the midnight on which `today` began; the later ones come by SMTP."""
-    return folder.write(world.reports, early(today, days=days), "dmarc@reports.example.org")
-
-
-def bring(world: World) -> Any:
-    """`dmarcview import` of the written folder; some inputs are refused, so it ends with 1."""
-    return world.ask("import", str(world.reports), allowed=(0, 1))
-
-
-def early(today: date, *, days: int) -> Iterator[Made]:
-    """Reports that arrived before today."""
-    midnight = rhythm.midnight(today)
-    return (made for made in traffic.year(today, days=days) if made.arrives < midnight)
-
-
-def late(today: date, *, days: int = 10) -> list[Made]:
-    """Reports on earlier days that arrive today or later, in the order of their arrival."""
-    midnight = rhythm.midnight(today)
-    return sorted((m for m in traffic.year(today, days=days) if m.arrives >= midnight), key=lambda m: m.arrives)
-
-
-def lives(today: date) -> Iterator[Live]:
-    """The mails of the live part, without end: late reports in turn with hourly ones, and forgeries in between."""
-    waiting, hours = iter(late(today)), traffic.hours(today)
+    A report whose period is not over `now` is left out.
+    """
+    waiting, hours = (made for made in fill.late(today) if made.end <= now), traffic.hours(today)
     turns = (made for pair in zip(chain(waiting, hours), hours) for made in pair)  # noqa: B905 - no end
     for number, made in enumerate(turns, 1):
         yield Live(made, False)

@@ -11,23 +11,20 @@ process, and DNS is a table.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from itertools import islice
 from pathlib import Path
 
 from dmarcview.config import Config, Data, Domains, Geo, Reconcile
-from dmarcview.demo import deliveries, dns, loop, networks, postbag, rhythm, traffic
+from dmarcview.demo import dns, loop, networks, postbag, rhythm, sentlog, traffic
 from dmarcview.demo.loop import Loop
 from dmarcview.demo.receivers import NAMED
 from dmarcview.demo.story import DOMAINS
 from dmarcview.demo.traffic import Made, Truth
 from dmarcview.library import Library
-from dmarcview.store import Store, sent
+from dmarcview.store import Store
 from dmarcview.store.facts import NamedAddress
 from dmarcview.upkeep import classify
-from dmarcview_relay.outcome import Attempt
 from dmarcview_reports.ingest import Ingest, IngestSettings
 from dmarcview_reports.model import Origin, Verdict
 from dmarcview_reports.spool import Spool
@@ -37,8 +34,6 @@ from dmarcview_reports.trust_dns import FixedResolver
 DAYS = 90
 CLIENT = "127.0.0.1"
 RCPT = "dmarc@reports.example.org"
-INSTANCE = "demo"  # of the relay's queue
-ROWS = 10_000  # of the sent log in one transaction
 FOREVER = 10**10
 
 
@@ -74,21 +69,12 @@ def build(folder: str | Path, days: int = DAYS, today: date | None = None) -> Sa
     arrived = [made for made in traffic.year(today, days=days) if made.arrives < now]
     with Store.open(folder / "data", clock=lambda: now, watched=config.domains.watched) as store:
         truth = _take(store, folder / "data" / "spool", arrived, now)
-        send(store, today, days=days, until=now)
+        sentlog.put(store, today, days=days, until=now)
         hosts = dns.hosts()
         store.put_addresses([NamedAddress(address, name, FOREVER) for address, name in hosts.items()])
         classify(store, config, now)
         store.flush()
     return Sample(folder / "data", today, days, now, config, truth, loop.count(today, arrived, days=days, until=now))
-
-
-def send(store: Store, today: date, *, days: int, until: int) -> int:
-    """Put the relay's log into a store; how many rows. Raises StoreError."""
-    rows: Iterator[tuple[int, Attempt]] = deliveries.log(today, days=days, until=until)
-    fresh = 0
-    while part := list(islice(rows, ROWS)):
-        fresh += sent.append(store.ledger, INSTANCE, part)
-    return fresh
 
 
 def _settings(folder: Path) -> Config:

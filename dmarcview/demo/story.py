@@ -213,11 +213,11 @@ def _spoof(domain: str, daily: float) -> Sender:
 
 SENDERS: tuple[Sender, ...] = (
     Sender(
-        "example.org", "mail.example.org", "own", ("192.0.2.10", "2001:db8:10::25"), 160, EVENING,
+        "example.org", "mail.example.org", "own", ("192.0.2.10", "2001:db8:10::25"), 120, EVENING,
         "example.org", "example.org", (("example.org", "mail2"),), BOTH, relayed=True,
     ),
     Sender(
-        "example.org", "shop.example.org", "own", ("192.0.2.10", "2001:db8:10::25"), 30, EVENING,
+        "example.org", "shop.example.org", "own", ("192.0.2.10", "2001:db8:10::25"), 25, EVENING,
         "shop.example.org", "shop.example.org", (("example.org", "mail2"),), BOTH, relayed=True,
     ),
     Sender(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from random import Random
@@ -73,6 +73,10 @@ class Truth:
             self.by_domain[made.domain.name] += count
             self.by_submitter[made.reporter.domain] += count
 
+    def plus(self, other: Truth) -> Truth:
+        """Both together."""
+        return Truth(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
+
 
 def count(reports: Iterable[Made]) -> Truth:
     """The truth of new reports."""
@@ -82,9 +86,9 @@ def count(reports: Iterable[Made]) -> Truth:
     return truth
 
 
-def year(today: date, *, seed: int = SEED, days: int = DAYS) -> Iterator[Made]:
-    """Every report on the `days` days before `today`, oldest day first, whenever it arrives."""
-    for age in range(days, 0, -1):
+def year(today: date, *, seed: int = SEED, days: int = DAYS, upto: int = 1) -> Iterator[Made]:
+    """Every report on the days `days` to `upto` before `today`, oldest day first, whenever it arrives."""
+    for age in range(days, upto - 1, -1):
         for domain in DOMAINS:
             for reporter in REPORTERS:
                 made = report(today, age, domain, reporter, seed=seed)

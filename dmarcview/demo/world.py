@@ -19,6 +19,7 @@ from typing import Any
 from dmarcview.demo import dns, networks, outgoing, reports, sign
 from dmarcview.demo.mailbox import DOMAIN as FRIENDS
 from dmarcview.demo.mailbox import Mailbox
+from dmarcview.demo.receivers import NAMED
 from dmarcview.demo.story import DOMAINS
 from dmarcview.demo.traffic import Made
 
@@ -95,6 +96,7 @@ class World:
     def _settings(self, nameserver: tuple[str, int]) -> str:
         watched = ", ".join(f'"{domain.name}"' for domain in DOMAINS)
         own = ", ".join(f'"{network}"' for network in self._own)
+        named = ", ".join(f'"{name}" = "{reporter}"' for name, reporter in NAMED.items())
         return f"""# Written by `dmarcview demo`: as a user would write it, but for the made-up DNS and networks.
 [data]
 dir = "data"
@@ -121,6 +123,9 @@ routes = [{{ to = "smtp://{self.mailbox.where[0]}:{self.mailbox.where[1]}", tls 
 
 [relay.queue]
 waits = [2]
+
+[reconcile]
+receivers = {{ {named} }}
 
 [dns]
 servers = ["{nameserver[0]}:{nameserver[1]}"]
