@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -175,8 +176,11 @@ def test_the_newest_day_is_open_where_a_report_is_late(answer: Reconciled) -> No
     assert states["old-mill.example"] == SILENT
 
 
-def test_without_a_day_the_sample_ends_in_the_past(tmp_path: Path) -> None:
-    built = sample.build(tmp_path / "s", days=2)
+def test_without_a_day_the_sample_ends_in_the_past_also_where_a_loop_runs_as_in_a_notebook(tmp_path: Path) -> None:
+    async def cell() -> Sample:
+        return sample.build(tmp_path / "s", days=2)
+
+    built = asyncio.run(cell())
     assert built.now <= datetime.now(UTC).timestamp()
     with built.open() as store:
         assert len(store.reports()) == built.truth.reports > 0

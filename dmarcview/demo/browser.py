@@ -32,6 +32,8 @@ PAGE_SECONDS = 30.0
 NUMBERS = """() => Object.fromEntries(
     [...document.querySelectorAll('[id][data-value]')].map(e => [e.id, e.dataset.value]))"""
 
+ROWS = "rows => rows.map(row => [...row.children].map(cell => cell.innerText))"
+
 
 def program() -> str:
     """Path of a Chromium. Raises DemoError that says what to install."""
@@ -86,6 +88,18 @@ class Browser:
     def open(self, url: str) -> None:
         """Go to an address and wait for its document."""
         self.page.goto(url, wait_until="domcontentloaded", timeout=PAGE_SECONDS * 1000)
+
+    def text(self, id: str, until: str) -> str:
+        """All that an element says, as soon as it has something of the kind `until` in it."""
+        self.page.wait_for_selector(f"#{id} {until}", timeout=PAGE_SECONDS * 1000)
+        return self.page.inner_text(f"#{id}")
+
+    def table(self, id: str) -> list[dict[str, str]]:
+        """The rows of a chart that is shown as a table, by the heads of their columns."""
+        self.page.click(f"#{id}-button", timeout=PAGE_SECONDS * 1000)
+        self.page.wait_for_selector(f"#{id}-table tbody tr", timeout=PAGE_SECONDS * 1000)
+        heads, *rows = self.page.eval_on_selector_all(f"#{id}-table tr", ROWS)
+        return [dict(zip(heads, row, strict=True)) for row in rows]
 
     def numbers(self) -> Mapping[str, int | float]:
         """Every number that stands on the page now, by the id of its element."""

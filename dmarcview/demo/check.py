@@ -1,4 +1,7 @@
-"""`dmarcview demo --check`: sends known report mails to a fresh store and holds the page's numbers to what was sent."""
+"""`dmarcview demo --check`: sends known report mails to a fresh store and holds the page's numbers to what was sent.
+
+`check_year` then does the same for some months of the story.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from dmarcview.demo import outgoing, reports, rhythm, traffic
+from dmarcview.demo import check_year, outgoing, reports, rhythm, traffic
 from dmarcview.demo.browser import Browser
 from dmarcview.demo.story import DOMAINS, REPORTERS, SENDERS
 from dmarcview.demo.traffic import Made
@@ -68,13 +71,26 @@ class Expected:
 
 
 def check(place: Path, *, port: int = 0, today: date | None = None) -> int:
-    """Start everything, send, wait, read, compare. 0 when all agrees, 1 when something differs; says what.
+    """Prove the demo, live and over some months. 0 when all agrees, 1 when something differs; says what.
 
     Raises DemoError when something cannot start.
     """
     today = today or datetime.now(UTC).date()
+    with Browser() as browser:
+        differences = _live(place / "live", browser, today, port)
+        differences += check_year.check(place / "year", browser, today)
+        differences += [f"the page asked outside: {address}" for address in browser.outside]
+    for difference in differences:
+        print(f"differs: {difference}")
+    if not differences:
+        print("All numbers on the pages are those that were sent.")
+    return 1 if differences else 0
+
+
+def _live(place: Path, browser: Browser, today: date, port: int) -> list[str]:
+    """Start everything, send, wait, read, compare; what differs."""
     differences: list[str] = []
-    with World(place, port=port, own=OWN) as world, Browser() as browser:
+    with World(place, port=port, own=OWN) as world:
         for network in FORWARDERS:
             world.ask("label", "set", network, "forwarder")
         url = world.start().url
@@ -106,12 +122,7 @@ def check(place: Path, *, port: int = 0, today: date | None = None) -> int:
         differences += _compare("intake", browser, _intake(len(sent), extra), FIRST_SECONDS)
         differences += _summary(world, sent)
         differences += _letters(world, browser, url)
-        differences += [f"the page asked outside: {address}" for address in browser.outside]
-    for difference in differences:
-        print(f"differs: {difference}")
-    if not differences:
-        print("All numbers on the pages are those that were sent.")
-    return 1 if differences else 0
+    return differences
 
 
 def _letters(world: World, browser: Browser, url: str) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 from dmarcview.demo import reports
@@ -34,7 +35,8 @@ def put(spool: Spool, made: Iterable[Made], rcpt: str, client: str) -> Truth:
         if n % RESENT == RESENT // 2:
             truth.duplicates += 1
             mails.append((_origin(one, one.arrives + HOUR, rcpt, client), mail))
-    asyncio.run(_put(spool, mails))
+    with ThreadPoolExecutor(1) as apart:  # a notebook has a loop of its own in this thread
+        apart.submit(lambda: asyncio.run(_put(spool, mails))).result()
     return truth
 
 
