@@ -11,7 +11,7 @@ from dmarcview.organisation import organisational
 from dmarcview.query.filters import Filters, over_periods
 from dmarcview.query.traffic import window
 
-from . import causes, joined, newcomers, overdue, waves
+from . import causes, completeness, joined, newcomers, overdue, waves
 from .cusum import METHOD, judge
 from .series import VOUCHED, Loaded, as_day, load
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dmarcview.config import Config
     from dmarcview.store import Store
 
+    from .completeness import Complete
     from .model import Finding
 
 JOINED_DAYS = 60  # of sent and reported that are laid beside each other
@@ -34,18 +35,20 @@ def evaluate(store: Store, config: Config, now: int) -> list[Finding]:
     today = now // DAY
     verified = not config.trust.unverified
     found = load(store, today, verified=verified)
+    known = completeness.load(store, (one.domain for one in found.volumes), verified=verified)
     columns = store.source_table(None, newcomers.NAMES)
     rows = zip(*(columns[name].to_pylist() for name in newcomers.NAMES), strict=True)
     fresh = newcomers.findings((newcomers.Source(*row) for row in rows), today, config.alerts.new_source_messages)
-    known = {(one.domain, one.cause) for one in fresh}
-    out = rates(store, found, today, config)
+    news = {(one.domain, one.cause) for one in fresh}
+    waved = waves.findings(found, today, known.flags([one.domain for one in found.volumes]))
+    out = rates(store, found, today, config, known)
     out += fresh
-    out += [one for one in waves.findings(found, today) if (one.domain, one.cause) not in known]
-    out += overdue.findings(overdue.load(store, now, verified=verified), now)
-    return [*out, *_joined(store, config, today)]
+    out += [one for one in waved if (one.domain, one.cause) not in news]
+    out += _joined(store, config, today, known)
+    return [*map(known.said, out), *overdue.findings(overdue.load(store, now, verified=verified), now)]
 
 
-def rates(store: Store, found: Loaded, today: int, config: Config) -> list[Finding]:
+def rates(store: Store, found: Loaded, today: int, config: Config, known: Complete) -> list[Finding]:
     """Findings of failing mechanisms, one a cause; those that have ended, too."""
     method = replace(METHOD, threshold=config.alerts.threshold or None)
     verified = not config.trust.unverified
@@ -53,7 +56,8 @@ def rates(store: Store, found: Loaded, today: int, config: Config) -> list[Findi
     def selectors(domain: str, since: int, until: int) -> dict[str, float]:
         return signatures(store, domain, as_day(since), as_day(until + 1), verified=verified)
 
-    rows = causes.told(found.series, judge(found.cells, len(found.series), today, method=method))
+    complete = known.flags([one.domain for one in found.series])
+    rows = causes.told(found.series, judge(found.cells, len(found.series), today, complete, method))
     return causes.findings(rows, today, selectors)
 
 
@@ -92,7 +96,7 @@ def signatures(store: Store, domain: str, since: date, until: date, *, verified:
             for name, (before, all_before, failed, total) in sorted(sums.items())}  # fmt: skip
 
 
-def _joined(store: Store, config: Config, today: int) -> list[Finding]:
+def _joined(store: Store, config: Config, today: int, known: Complete) -> list[Finding]:
     """What sent and reported say together, where anything was sent."""
     from dmarcview.query import sent_any
     from dmarcview.reconcile import reconcile
@@ -100,4 +104,5 @@ def _joined(store: Store, config: Config, today: int) -> list[Finding]:
     if not sent_any(store):
         return []
     bounds = Filters(since=as_day(today - JOINED_DAYS), until=as_day(today), verified=not config.trust.unverified)
-    return joined.findings(reconcile(store, bounds, config.reconcile.receivers).rows, today)
+    rows = reconcile(store, bounds, config.reconcile.receivers).rows
+    return joined.findings(rows, today, known.flags([""])[0])
