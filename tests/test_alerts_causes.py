@@ -56,11 +56,11 @@ def test_a_key_behind_several_senders_is_named_by_its_selector() -> None:
 
     def excess(*about: object) -> dict[str, float]:
         asked.append(about)
-        return {"s1.example.org": 95.0, "s2.example.org": 1.0, "none": -3.0}
+        return {"s1 of example.org": 95.0, "s2 of example.org": 1.0, "none": -3.0}
 
     (found,) = findings([row("dkim", failed=100, total=130), *parts], TODAY, excess)
     assert asked == [("example.org", TODAY - 5, TODAY - 1)]
-    assert found.cause == "selector s1.example.org"
+    assert found.cause == "selector s1 of example.org"
 
 
 def test_unsigned_mail_is_no_selector() -> None:

@@ -131,8 +131,8 @@ def test_order_duplicates_and_late_reports_change_no_finding(shuffle: random.Ran
     shuffle.shuffle(deliveries)
     assert look(tmp_path / "mixed", deliveries, batches, config) == plain
     assert {(one.kind, one.cause) for one in plain} == {
-        ("dmarc_failing", "192.0.2.99"), ("signed_broken", "selector s1.example.org"),
-        ("dkim_failing", "selector s1.example.org"), ("bypass", "192.0.2.99")}  # fmt: skip
+        ("dmarc_failing", "192.0.2.99"), ("signed_broken", "selector s1 of example.org"),
+        ("dkim_failing", "selector s1 of example.org"), ("bypass", "192.0.2.99")}  # fmt: skip
 
 
 def test_a_store_without_reports_has_nothing_to_say(tmp_path: Path) -> None:

@@ -44,11 +44,11 @@ def days(count: int, failing: int = 0, **how: Any) -> tuple[list[Attempt], list[
 
 def test_bad_signatures_at_two_receivers_are_told_on_the_first_day(tmp_path: Path) -> None:
     (one,) = found(tmp_path, *days(11, 1))
-    assert (one.kind, one.domain, one.cause) == ("signed_broken", "example.org", "selector s1.example.org")
+    assert (one.kind, one.domain, one.cause) == ("signed_broken", "example.org", "selector s1 of example.org")
     assert (one.failed, one.total, one.first_day) == (20, 20, date(2026, 1, 11))
     assert {(member.name, member.failed, member.total) for member in one.members} == {
         ("far.test", 10, 10), ("away.test", 10, 10)}  # fmt: skip
-    assert "we signed with s1.example.org" in one.text
+    assert "we signed with s1 of example.org" in one.text
 
 
 def test_good_signatures_are_no_word(tmp_path: Path) -> None:

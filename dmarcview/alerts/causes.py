@@ -53,7 +53,7 @@ def told(series: Sequence[Series], verdicts: Verdicts) -> list[Row]:
 
 
 def findings(rows: Sequence[Row], today: int, selectors: Selectors) -> list[Finding]:
-    """One finding a cause. `selectors(domain, since, until)` gives the excess of each `selector.domain` in these days.
+    """One finding a cause. `selectors(domain, since, until)` gives excess of each `selector of domain` of these days.
 
     A cause that shows in SPF or DKIM and in DMARC is told once, as DMARC's, which decides what becomes of the mail.
     """

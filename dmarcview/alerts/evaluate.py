@@ -62,7 +62,7 @@ def rates(store: Store, found: Loaded, today: int, config: Config, known: Comple
 
 
 def signatures(store: Store, domain: str, since: date, until: date, *, verified: bool) -> dict[str, float]:
-    """Failures of own senders beyond what was usual, by `selector.domain` of this domain's signatures, "none" for none.
+    """Failures of own senders beyond what was usual, by `selector of domain` that signed for this one, "none" for none.
 
     Usual is the share of each in the USUAL_DAYS before `since`.
     """
@@ -88,7 +88,7 @@ def signatures(store: Store, domain: str, since: date, until: date, *, verified:
     sums: dict[str, list[int]] = {}  # failed and all before, failed and all since
     for found, late, messages in rows:
         ours = [one for one in found or () if one["d"] and organisational(one["d"]) == organisational(domain)]
-        for name, good in {(f"{one['s']}.{one['d']}", bool(one["ok"])) for one in ours} or {("none", False)}:
+        for name, good in {(f"{one['s']} of {one['d']}", bool(one["ok"])) for one in ours} or {("none", False)}:
             counts = sums.setdefault(name, [0, 0, 0, 0])
             counts[2 * late] += 0 if good else int(messages)
             counts[2 * late + 1] += int(messages)

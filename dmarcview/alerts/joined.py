@@ -59,11 +59,11 @@ def signed(rows: pd.DataFrame, today: int, complete: Bools | None = None) -> lis
         one = ours[(keys.ngroup() == place).to_numpy() & within]
         out.append(
             Finding(
-                kind="signed_broken", domain=domain, cause=f"selector {selector}.{domain}", first_day=since,
+                kind="signed_broken", domain=domain, cause=f"selector {selector} of {domain}", first_day=since,
                 last_day=last, weight=failed, failed=failed, total=total,
                 usual=float(verdicts.p0[place]),
-                text=f"{failed:,} of {total:,} reported messages that we signed with {selector}.{domain} came without "
-                f"a good signature since {since.day} {since:%b %Y}; usual are {percent(float(verdicts.p0[place]))}.",
+                text=f"{failed:,} of {total:,} reported messages that we signed with {selector} of {domain} came "
+                f"without a good signature since {since.day} {since:%b %Y}; usual are {percent(float(verdicts.p0[place]))}.",
                 page="/reconcile", query=window_query(domain, since, last),
                 members=_members(one, "dkim_fail", "reported"), fired=as_day(verdicts.fired[place]), cleared=ended,
             )
