@@ -487,7 +487,7 @@ def test_the_command_says_it_for_people_and_for_programs(tmp_path: Path, capsys:
     found = json.loads(capsys.readouterr().out)
     assert found["totals"] | {"low": 0, "high": 0} == {
         "sent": 10, "reported": 13, "counted": 10, "matched": 10, "coverage": 1.0, "low": 0, "high": 0, "open": 0,
-        "silent": 0,
+        "silent": 0, "signed": 10, "dkim_fail": 2, "unsent": 3,
     }  # fmt: skip
     assert [(one["code"], one["messages"], one["first_day"]) for one in found["findings"]] == [
         ("dkim_broken", 2, "2026-01-01"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dmarcview.commands import open_store, settings
@@ -14,25 +14,16 @@ from dmarcview.exits import TAKEN, Misuse
 from dmarcview.terminal import facts, number, print_json, safe, share, table
 
 if TYPE_CHECKING:
-    from dmarcview.query import Completeness, Filters
+    from dmarcview.query import Completeness
     from dmarcview.reconcile import Reconciled
-    from dmarcview.store import Store
 
 NOTHING = "Nothing was sent and nothing reported in this window. `dmarcview doctor` says why none arrives."
-MOST_OPEN_DAYS = 10  # days whose completeness is told
-WHY = {
-    "user": "you said so",
-    "envelope": "its reports name the recipients' domains",
-    "mx": "by its MX",
-    "recipient": "by the recipients' domain",
-    "learned": "learned from the counts",
-    "guess": "by its MX, no report yet",
-}
 
 
 def run(args: argparse.Namespace) -> int:
     """Coverage by receiver, findings with what to check first, and with --rows each row."""
     from dmarcview.reconcile import reconcile
+    from dmarcview.reconcile.sums import open_days, totals
 
     if args.result:
         raise Misuse("a comparison of sent and reported takes all results: ask without --result")
@@ -42,51 +33,23 @@ def run(args: argparse.Namespace) -> int:
     ship(found)
     with open_store(found, read_only=True) as store:
         answer = reconcile(store, bounds, found.reconcile.receivers)
-        open_days = _open_days(store, bounds, answer)
+        still_open = open_days(store, bounds, answer)
+    total = asdict(totals(answer))
     if args.json:
         print_json(
             {
-                "totals": _totals(answer),
+                "totals": total,
                 "receivers": rows(answer.receivers),
                 "findings": _dated(rows(answer.findings), "first_day", "last_day"),
-                "open_days": [as_json(day) for day in open_days],
+                "open_days": [as_json(day) for day in still_open],
                 "rows": _dated(rows(answer.rows), "day"),
             }
         )
     elif not len(answer.rows):
         print(NOTHING)
     else:
-        _print(answer, open_days, args.limit or len(answer.rows) + len(answer.findings), args.rows)
+        _print(answer, total, still_open, args.limit or len(answer.rows) + len(answer.findings), args.rows)
     return TAKEN
-
-
-def _totals(answer: Reconciled) -> dict[str, Any]:
-    from dmarcview.reconcile import wilson
-
-    by = answer.receivers
-    counted, matched = int(by["counted"].sum()), int(by["matched"].sum())
-    low, high = wilson(matched, counted)
-    return {
-        "sent": int(by["sent"].sum()),
-        "reported": int(by["reported"].sum()),
-        "counted": counted,
-        "matched": matched,
-        "coverage": matched / counted if counted else None,
-        "low": float(low) if counted else None,
-        "high": float(high) if counted else None,
-        "open": int(by["open"].sum()),
-        "silent": int(by["silent"].sum()),
-    }
-
-
-def _open_days(store: Store, bounds: Filters, answer: Reconciled) -> list[Completeness]:
-    """How much of each day that is still open has come in, by the usual reporters."""
-    from dmarcview.query import completeness
-    from dmarcview.reconcile import OPEN
-
-    days = sorted({when.date() for when in answer.rows.loc[answer.rows["state"] == OPEN, "day"]})
-    today = datetime.fromtimestamp(int(store.clock()), UTC).date()
-    return [completeness(store, day, bounds) for day in [day for day in days if day <= today][-MOST_OPEN_DAYS:]]
 
 
 def _dated(lines: list[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
@@ -96,10 +59,11 @@ def _dated(lines: list[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
     return lines
 
 
-def _print(answer: Reconciled, open_days: list[Completeness], limit: int, with_rows: bool) -> None:
+def _print(
+    answer: Reconciled, total: dict[str, Any], still_open: list[Completeness], limit: int, with_rows: bool
+) -> None:
     from dmarcview.query.complete import words
 
-    total = _totals(answer)
     facts(
         [
             ("sent", f"{number(total['sent'])} accepted by receivers"),
@@ -109,7 +73,7 @@ def _print(answer: Reconciled, open_days: list[Completeness], limit: int, with_r
                             "receivers that send no reports"),
         ]
     )  # fmt: skip
-    for day in open_days:
+    for day in still_open:
         print(f"{day.day} is {words(day, safe)}." if day.expected else f"{day.day} is open: {words(day)}.")
     print()
     _receivers(rows(answer.receivers), limit)
@@ -125,13 +89,15 @@ def _interval(part: int, whole: int, low: float | None, high: float | None) -> s
 
 
 def _receivers(lines: list[dict[str, Any]], limit: int) -> None:
+    from dmarcview.reconcile.words import KNOWN_BY
+
     heads = ("receiver", "sent", "reported", "coverage", "open", "silent", "known")
     table(
         heads,
         [
             (one["receiver"], number(one["sent"]), number(one["reported"]),
              _interval(one["matched"], one["counted"], one["low"], one["high"]) if one["counted"] else "-",
-             number(one["open"]), number(one["silent"]), ", ".join(WHY.get(why, why) for why in one["known_by"]))
+             number(one["open"]), number(one["silent"]), ", ".join(KNOWN_BY.get(why, why) for why in one["known_by"]))
             for one in lines[:limit]
         ],
         right=("sent", "reported", "open", "silent"),

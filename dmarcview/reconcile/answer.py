@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dmarcview.store import Store
 
 EXPLAINED = 50  # findings with the evidence of their source's class
+MOST_DOMAINS = 20  # recipients' domains that are named of a receiver
 _KINDS = ("bypass", "unknown_sender", "forged", "third_party", "forwarded")
 
 
@@ -29,10 +30,11 @@ class Reconciled:
     """What was sent beside what was reported.
 
     `rows`: the columns of `COLUMNS`, oldest day first. `findings`: code (of CODES), source_ip, header_from,
-    dkim_domain, dkim_selector, receiver, messages, total (of how many), first_day, last_day (datetime64[s]), evidence
-    (list of text); in the order of CODES, most messages first. `receivers`: receiver, sent, reported, counted (sent in
-    complete rows), matched (of these, reported), coverage, low, high, open, silent (sent in such rows), hosts and
-    known_by (lists of text: the organisations of MX hosts, and how the receiver was found); most sent first.
+    dkim_domain, dkim_selector, receiver, messages, total (of how many), first_day, last_day (datetime64[s]), domain
+    (whose policy the reports name; empty where none reports), evidence (list of text); in the order of CODES, most
+    messages first. `receivers`: receiver, sent, reported, counted (sent in complete rows), matched (of these,
+    reported), coverage, low, high, open, silent (sent in such rows), hosts, known_by and domains (lists of text: the
+    organisations of MX hosts, how the receiver was found, the recipients' domains with most mail); most sent first.
     """
 
     rows: pd.DataFrame
@@ -92,18 +94,23 @@ def _takers(cursor: Any, known: sides.Habits, said: Mapping[str, str] | None) ->
         "(select recipient_domain from pairs) group by all) group by envelope_to"
     ).fetchall()
     book = Receivers(known.reporters, said, dict(told))
-    pairs = cursor.execute("select pair, host, recipient_domain from pairs order by pair").fetchall()
-    found = [book.taker(host, domain) for _, host, domain in pairs]
+    pairs = cursor.execute(
+        "select pair, host, recipient_domain, coalesce(n, 0) from pairs left join "
+        "(select pair, cast(sum(n) as bigint) as n from cells group by pair) using (pair) order by pair"
+    ).fetchall()
+    found = [book.taker(host, domain) for _, host, domain, _ in pairs]
 
     def table() -> None:
         cursor.register(
             "takers",
             pa.table(
                 {
-                    "pair": pa.array([pair for pair, _, _ in pairs], pa.int32()),
+                    "pair": pa.array([pair for pair, *_ in pairs], pa.int32()),
                     "receiver": pa.array([taker.receiver for taker in found], pa.string()),
                     "known_by": pa.array([taker.known_by for taker in found], pa.string()),
-                    "host": pa.array([organisation(host_name(host)) for _, host, _ in pairs], pa.string()),
+                    "host": pa.array([organisation(host_name(host)) for _, host, *_ in pairs], pa.string()),
+                    "domain": pa.array([domain for *_, domain, _ in pairs], pa.string()),
+                    "mails": pa.array([n for *_, n in pairs], pa.int64()),
                 }
             ),
         )
@@ -168,13 +175,14 @@ def _findings(cursor: Any, store: Store) -> pd.DataFrame:
         f"select code, source_ip, header_from, d as dkim_domain, s as dkim_selector, receiver, messages, total, "
         f"first_day, last_day, (select bool_or(by_signature) from lines x where x.ours and x.source_ip = y.source_ip) "
         f"as nat, (select min(domain) from said z where z.source_ip = y.source_ip and "
-        f"z.header_from = y.header_from) as policy from ({' union all '.join(parts)}) y "
+        f"z.header_from = y.header_from) as domain from ({' union all '.join(parts)}) y "
         f"order by case code {order} end, messages desc, {KEY}"
     ).to_arrow_table()
     out = frame(found)
-    nat, policies = out.pop("nat").fillna(False).astype(bool).tolist(), out.pop("policy")
+    nat = out.pop("nat").fillna(False).astype(bool).tolist()
+    out["domain"] = out["domain"].fillna("")
     evidence = []
-    for place, (code, source, domain) in enumerate(zip(out["code"], out["source_ip"], policies, strict=True)):
+    for place, (code, source, domain) in enumerate(zip(out["code"], out["source_ip"], out["domain"], strict=True)):
         told = []
         if code in _KINDS and place < EXPLAINED:
             rows = store.source_rows(domain, source)
@@ -192,6 +200,10 @@ def _receivers(cursor: Any) -> pd.DataFrame:
         with named as (
             select receiver, list_sort(list(distinct host) filter (where host <> '')) as hosts,
                 list_sort(list(distinct known_by)) as known_by from takers group by receiver
+        ), mailed as (
+            select receiver, list(domain order by mails desc, domain)[1:{MOST_DOMAINS}] as domains
+            from (select receiver, domain, sum(mails) as mails from takers where mails > 0 group by all)
+            group by receiver
         ), summed as (
             select receiver, sum(sent) as sent, sum(reported) as reported,
                 coalesce(sum(sent) filter (where state = '{COMPLETE}'), 0) as counted,
@@ -199,8 +211,10 @@ def _receivers(cursor: Any) -> pd.DataFrame:
                 coalesce(sum(sent) filter (where state = '{OPEN}'), 0) as open,
                 coalesce(sum(sent) filter (where state = '{SILENT}'), 0) as silent
             from days group by receiver
-        ) select x.*, coalesce(hosts, []) as hosts, coalesce(known_by, []) as known_by
-        from summed x left join named using (receiver) order by sent desc, reported desc, receiver
+        ) select x.*, coalesce(hosts, []) as hosts, coalesce(known_by, []) as known_by,
+            coalesce(domains, []) as domains
+        from summed x left join named using (receiver) left join mailed using (receiver)
+        order by sent desc, reported desc, receiver
         """
     ).to_arrow_table()
     out = frame(found)

@@ -27,6 +27,16 @@ COLUMNS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "findings": ("texts", "Codes of what is to be said of the row."),
     }
 )  # fmt: skip
+KNOWN_BY: Mapping[str, str] = MappingProxyType(
+    {
+        "user": "you said so",
+        "envelope": "its reports name the recipients' domains",
+        "mx": "by its MX",
+        "recipient": "by the recipients' domain",
+        "learned": "learned from the counts",
+        "guess": "by its MX, no report yet",
+    }
+)
 COMPLETE, OPEN, SILENT, UNSENT = "complete", "open", "silent", "unsent"
 
 
