@@ -187,6 +187,9 @@ def test_the_picker_shows_the_days_of_the_page_that_is_open(visit: Visit) -> Non
     page.click("#nav-sent")
     until(page, f"{days} === '24 Oct 2026 – 22 Nov 2026'")
     until(page, f"{days} + ', UTC' === document.querySelector('#sent-window')?.innerText")
+    page.click("#nav-reconcile")
+    until(page, f"{days} + ', UTC' === document.querySelector('#reconcile-window')?.innerText")
+    assert page.inner_text("#filter-dates") == "24 Oct 2026 – 22 Nov 2026"
     page.click("#nav-intake")
     until(page, f"{days} === '{reported.split(' – ')[0]} – 22 Nov 2026'")
     until(
@@ -393,6 +396,8 @@ def test_axe_finds_nothing_serious_on_any_page(chromium: Any, site: Site, scheme
         "/sent": ".ag-row .chip",
         "/sent?row=r1-2": "#sent-reply",
         "/sent?find=nothing": "#sent-none .empty",
+        "/reconcile": "#reconcile-tiles .tile",
+        "/reconcile?domain=nobody.example": "#reconcile-empty .empty",
         "/?domain=example.net&class=forwarder": ".empty",
     }
     for path, drawn in ready.items():
@@ -529,6 +534,7 @@ def test_a_foreign_host_name_is_refused_and_health_is_told(site: Site) -> None:
     assert ask(site, "/healthz")[0] == 200
     assert ask(site, "/readyz")[2] == b"ready\n"
     told = json.loads(ask(site, "/version")[2])
+    assert told.pop("slow") >= 0
     assert told == {"version": str(site.store.version()), "waiting": 0, "sent": sent.version(site.store.ledger)}
     assert ask(site, "/", Host="evil.example")[0] == 421
     assert ask(site, "/raw/" + "0" * 24 + ".xml")[0] == 404

@@ -20,6 +20,7 @@ from dmarcview.dashboard import guard, routes, url
 from dmarcview.dashboard.app import create_app
 from dmarcview.dashboard.frames import Frames
 from dmarcview.dashboard.papers import Papers
+from dmarcview.dashboard.reconcile import ReconcileFrames
 from dmarcview.dashboard.sent import SentFrames
 from dmarcview.dashboard.serve import Server
 from dmarcview.store import Store, StoreError
@@ -144,6 +145,8 @@ def test_any_value_becomes_the_type_that_a_callback_takes(value: Any) -> None:
         ("sent-chart.figure", ""),
         ("sent-tiles.children", ""),
         ("sent-drawer.opened", ""),
+        ("reconcile-tiles.children", ""),
+        ("reconcile-chart.figure", ""),
         ("filter-dates.value", "filter-dates.value"),
         ("filter-dates.value", "filter-domain.value"),
         ("label-said.children", '{"class":"own","type":"label"}.n_clicks'),
@@ -285,6 +288,7 @@ def test_only_files_fill_the_cache_and_each_fills_it_once(store: Store, monkeypa
         ("export/sources.csv", Frames, "sources"),
         ("export/reports.csv", Papers, "reports"),
         ("export/sent.csv", SentFrames, "rows"),
+        ("export/reconcile.csv", ReconcileFrames, "rows"),
         ("raw/abc.xml", Papers, "xml"),
     ],
 )

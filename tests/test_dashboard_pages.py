@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from dmarcview.dashboard import figures, freshness, guard, parts, shell, text, theme, url, verdict
 from dmarcview.dashboard.frames import Frames
-from dmarcview.dashboard.pages import intake, overview, report, reports, sources
+from dmarcview.dashboard.pages import intake, overview, reconcile, report, reports, sources
 from dmarcview.dashboard.papers import Papers
 from dmarcview.dashboard.plain import plain
 from dmarcview.query.lateness import ARRIVALS, judge
@@ -353,7 +353,7 @@ def test_every_page_is_built_on_an_empty_store(tmp_path: Path) -> None:
         assert papers.report("0" * 24) is None
         assert "Nothing has come in yet" in intake.words(papers.intake(view))
         assert "refused-none" in drawn(intake.refused(papers.refused(view), {}))
-        for page in (overview, sources, reports, intake):
+        for page in (overview, sources, reports, intake, reconcile):
             assert drawn(page.layout()).count('"type": "H1"') == 1
 
 

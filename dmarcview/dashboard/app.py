@@ -5,6 +5,7 @@ Callbacks only translate: URL -> View, View -> frames (cached), frames -> compon
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dash import Dash
@@ -12,6 +13,7 @@ from dash import Dash
 from dmarcview.dashboard import callbacks, faults, guard, routes, shell
 from dmarcview.dashboard.frames import Frames
 from dmarcview.dashboard.papers import Papers
+from dmarcview.dashboard.reconcile import ReconcileFrames
 
 if TYPE_CHECKING:
     from dmarcview.config import Config
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 
 WARM = "dmarcview-warm"  # the Flask extension that fills the cache before the first visitor
+END = "dmarcview-end"  # and the one that ends what is still being asked
 
 
 def create_app(
@@ -29,13 +32,14 @@ def create_app(
     hosts: tuple[str, ...] = (),
     watched: tuple[str, ...] = (),
     address: str = "",
+    receivers: Mapping[str, str] | None = None,
 ) -> Dash:
     """The dashboard over a store.
 
     `source` is an open Store, a Config (its store is opened and its settings are used), or ready-made Frames.
     `prefix` is the path under which a proxy serves it, `hosts` names by which it may be asked beside loopback,
-    `watched` and `address` fill the record to publish while there is no data. Raises StoreError when the store
-    cannot be opened.
+    `watched` and `address` fill the record to publish while there is no data, `receivers` is
+    `[reconcile] receivers`. Raises StoreError when the store cannot be opened.
     """
     frames, settings = _frames(source)
     prefix = "/" + (settings.get("prefix") or prefix).strip("/")
@@ -61,8 +65,11 @@ def create_app(
     app.layout = lambda: shell.layout(prefix, title, routes.version_word(frames))
     app.server.extensions[WARM] = frames.warm
     papers = Papers(frames, limits=settings.get("limits"))
-    callbacks.register(app, callbacks.Desk(frames, papers, prefix, watched, settings.get("address") or address))
-    routes.register(app.server, papers, prefix)
+    compared = ReconcileFrames(frames, settings.get("receivers") or receivers)
+    app.server.extensions[END] = compared.slowly.close
+    desk = callbacks.Desk(frames, papers, compared, prefix, watched, settings.get("address") or address)
+    callbacks.register(app, desk)
+    routes.register(app.server, papers, compared, prefix)
     guard.install(app.server, (*hosts, *settings.get("hosts", ())), app.csp_hashes(), prefix, app.callback_map)
     return app
 
@@ -85,4 +92,5 @@ def _frames(source: Any) -> tuple[Frames, dict[str, Any]]:
         "watched": tuple(source.domains.watched),
         "address": next(iter(source.receive.rua), ""),
         "limits": source.limits,
+        "receivers": source.reconcile.receivers,
     }

@@ -188,6 +188,43 @@ def pass_bar(label: str, part: float, whole: float) -> html.Div:
     )
 
 
+def interval_bar(part: float, low: float, high: float, shown: str) -> html.Div:
+    """A share (0..1) as a bar, its interval as a thin line over it, and words beside it."""
+    place = {"left": f"{100 * low:.1f}%", "width": f"{100 * max(high - low, 0.004):.1f}%"}
+    return html.Div(
+        [
+            html.Span(
+                [
+                    html.Span(className="bar-fill", style={"width": f"{100 * part:.1f}%"}),
+                    html.Span(className="bar-interval", style=place),
+                ],
+                className="bar bar-plain",
+                **attributes({"aria-hidden": "true"}),
+            ),
+            html.Span(shown, className="bar-value"),
+        ],
+        className="bar-row",
+    )
+
+
+def marked(words: str) -> list[Any]:
+    """Words of ours, in which what stands between backticks is code."""
+    return [html.Code(piece) if place % 2 else piece for place, piece in enumerate(words.split("`")) if piece]
+
+
+def entry(level: str, title: str, amount: str, *, meaning: str, first: str, body: Any = None, id: str = "") -> html.Li:
+    """One thing that was found: its level, name and amount, what it means, what to check first, and its evidence."""
+    head = [html.H3(title), html.Span(amount, className="entry-amount")]
+    said = [html.P(marked(meaning)), html.P([html.Span("First: ", className="strong"), *marked(first)])]
+    box = html.Div([html.Div(head, className="entry-head"), *said, body], className="entry-body")
+    return html.Li([mark(level), box], className="entry", **attributes({"id": id} if id else {}))
+
+
+def folded(words: str, body: Any) -> html.Details:
+    """What is shown after a click on these words; it stays as its reader left it."""
+    return html.Details([html.Summary(words), body], className="folded", open=False)
+
+
 def chip(word: str, tone: str = "plain", title: str | None = None) -> html.Span:
     """A small labelled sign."""
     more = attributes({"title": title} if title else {})

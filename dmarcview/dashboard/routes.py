@@ -16,6 +16,7 @@ from dmarcview.dashboard import text, url
 from dmarcview.dashboard.faults import WORDS_CAP
 from dmarcview.dashboard.frames import Frames
 from dmarcview.dashboard.papers import Papers, slices
+from dmarcview.dashboard.reconcile import ReconcileFrames
 from dmarcview.dashboard.sent import SentFrames
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ CSV_SLICE = 500  # rows at a time
 Answer = TypeVar("Answer")
 
 
-def register(server: Flask, papers: Papers, prefix: str) -> None:
+def register(server: Flask, papers: Papers, compared: ReconcileFrames, prefix: str) -> None:
     """Hang the routes below `prefix` on a server."""
     frames = papers.frames
 
@@ -31,7 +32,7 @@ def register(server: Flask, papers: Papers, prefix: str) -> None:
         found = _version(frames)
         if found is None:
             return _plain("the store does not answer\n", 503)
-        return jsonify(version=str(found[0]), waiting=papers.backlog(), sent=found[1])
+        return jsonify(version=str(found[0]), waiting=papers.backlog(), sent=found[1], slow=compared.slowly.finished)
 
     def healthz() -> Response:
         return _plain("ok\n")
@@ -56,6 +57,7 @@ def register(server: Flask, papers: Papers, prefix: str) -> None:
             "sources": lambda: frames.sources(view, limit=None),
             "reports": lambda: papers.reports(view, limit=None),
             "sent": lambda: SentFrames(frames).rows(view, limit=None),
+            "reconcile": lambda: compared.rows(view),
         }
         if name not in asks:
             return _plain("There is no such table.\n", 404)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dmarcview.dashboard import guard
-from dmarcview.dashboard.app import WARM
+from dmarcview.dashboard.app import END, WARM
 
 if TYPE_CHECKING:
     from dash import Dash
@@ -78,6 +78,7 @@ class Server:
         self._server.close()
         # DuckDB fills the log with leaks when the process ends while threads or frozen objects hold what is its own
         self._server.task_dispatcher.shutdown(timeout=STOP_SECONDS)
+        self.app.server.extensions[END]()
         gc.unfreeze()
 
 

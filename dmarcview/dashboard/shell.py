@@ -19,6 +19,7 @@ PAGES = (
     ("reports", "/reports", "Reports"),
     ("intake", "/intake", "Intake"),
     ("sent", "/sent", "Sent"),
+    ("reconcile", "/reconcile", "Reconcile"),
 )
 ALL = "*"  # Mantine's Select has no empty value
 
@@ -58,6 +59,7 @@ def layout(prefix: str, title: str, version: str) -> dmc.MantineProvider:
             dcc.Store(id="version", data=version),
             dcc.Store(id="waiting"),
             dcc.Store(id="sent-version"),
+            dcc.Store(id="slow-version"),
             dcc.Store(id="again"),
             dmc.AppShell(
                 [

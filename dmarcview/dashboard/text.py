@@ -7,6 +7,7 @@ neighbours, fills the page, or becomes a formula in a spreadsheet.
 from __future__ import annotations
 
 import html
+import math
 import unicodedata
 from typing import Any
 
@@ -86,6 +87,11 @@ def share(part: float, whole: float) -> str:
     if 0 < ratio < 0.0005:
         return "<0.1%"
     return f"{100 * ratio:.1f}".removesuffix(".0") + "%"
+
+
+def interval(low: float, high: float) -> str:
+    """`97.1 to 98.9%` of two shares; the ends are rounded outward, so that it is never said narrower than it is."""
+    return f"{math.floor(1000 * low) / 10:g} to {math.ceil(1000 * high) / 10:g}%"
 
 
 def messages(count: float) -> str:

@@ -36,7 +36,7 @@
   });
 
   /* New reports: ask for the version, and say so when nobody answers. After a silence everything is fetched anew. */
-  var POLL_MS = 2000, PATIENCE_MS = 10000;
+  var POLL_MS = 2000, SOON_MS = 250, PATIENCE_MS = 10000;
   var seen = null, silent = false, rounds = 0;
   function tell(id, props) { window.dash_clientside.set_props(id, props); }
   function anew() {
@@ -45,6 +45,7 @@
     tell("again", { data: rounds });
     tell("version", { data: seen + "+" + rounds });
     tell("sent-version", { data: poll.sent + "+" + rounds });
+    tell("slow-version", { data: poll.slow + "+" + rounds });
   }
   function state(word) {
     if (state.word === word) { return; }
@@ -69,10 +70,16 @@
       if (silent) { silent = false; anew(); } else if (moved) { tell("fault", { hidden: true }); tell("version", { data: seen }); }
       if (now.waiting !== poll.waiting) { poll.waiting = now.waiting; tell("waiting", { data: now.waiting }); }
       if (now.sent !== poll.sent) { poll.sent = now.sent; tell("sent-version", { data: now.sent }); }
+      if (now.slow !== poll.slow) { poll.slow = now.slow; tell("slow-version", { data: now.slow }); }
     }).catch(function () { silent = true; state(word); }).then(function () {
       window.clearTimeout(timer);
-      window.setTimeout(poll, POLL_MS);
+      rest(POLL_MS);
     });
+  }
+  function rest(left) { // a page that waits for an answer is told of it at once
+    window.setTimeout(function () {
+      if (left > SOON_MS && !document.querySelector(".awaited")) { rest(left - SOON_MS); } else { poll(); }
+    }, SOON_MS);
   }
   document.addEventListener("DOMContentLoaded", function () { window.setTimeout(poll, POLL_MS); });
 

@@ -11,6 +11,7 @@ from dmarcview.dashboard.frames import Frames
 from dmarcview.dashboard.pages import overview
 from dmarcview.dashboard.papers import Papers
 from dmarcview.dashboard.plain import plain
+from dmarcview.dashboard.reconcile import ReconcileFrames
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Desk:
 
     frames: Frames
     papers: Papers
+    compared: ReconcileFrames
     prefix: str
     watched: tuple[str, ...] = ()
     address: str = ""

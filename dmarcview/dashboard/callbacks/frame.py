@@ -11,7 +11,7 @@ from dash.exceptions import PreventUpdate
 
 from dmarcview.dashboard import given, parts, shell, url
 from dmarcview.dashboard.callbacks.desk import Desk
-from dmarcview.dashboard.pages import intake, overview, report, reports, sent, sources
+from dmarcview.dashboard.pages import intake, overview, reconcile, report, reports, sent, sources
 from dmarcview.dashboard.papers import MOST_KEY
 from dmarcview.dashboard.sent import SentFrames
 
@@ -108,7 +108,7 @@ def _path(desk: Desk, pathname: Any) -> str:
 
 def _days(desk: Desk, path: str, view: url.View) -> tuple[date, date]:
     """The first and last day that a page shows of a view: mail that comes or leaves is known at once, reports later."""
-    if path == "/sent":
+    if path in ("/sent", "/reconcile"):
         return SentFrames(desk.frames).window(view)
     if path == "/intake":
         first, last = desk.papers.days_of_receipt(view)
@@ -121,6 +121,6 @@ def _page(desk: Desk, path: str, view: url.View) -> Any:
         return report.layout(path.removeprefix("/reports/")[:MOST_KEY], url.href(desk.prefix, "/reports", view))
     if path == "/sent":
         return sent.layout(view)
-    pages = {"/": overview, "/sources": sources, "/reports": reports, "/intake": intake}
+    pages = {"/": overview, "/sources": sources, "/reports": reports, "/intake": intake, "/reconcile": reconcile}
     found = pages.get(path)
     return found.layout() if found else [parts.heading("Page not found"), parts.clear_filters(desk.prefix)]

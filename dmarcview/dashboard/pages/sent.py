@@ -254,7 +254,7 @@ def nothing_sent(domains: tuple[str, ...]) -> html.Div:
     name = text.show(domains[0] if domains else "example.org", 80)
     return parts.empty(
         "Nothing was sent yet",
-        html.P("The relay sends mail for your programs, signed, and this page shows what became of each. Say who may:"),
+        html.P("The relay sends mail for your programs, signed, and Sent shows what became of each. Say who may:"),
         html.Pre(f'[relay]\nsenders = ["@{name}"]\nrecipients = ["*"]', id="sent-settings"),
         html.P("Make the key, publish what the second command prints, and start:"),
         html.Pre(f"dmarcview key new {name}\ndmarcview dns show {name}\ndmarcview serve"),

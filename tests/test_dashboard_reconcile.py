@@ -1,0 +1,425 @@
+"""The page Reconcile: the numbers of command, frame and page are the same, its links find the rows, and a visit."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pandas as pd
+import plotly
+import pytest
+from dashboard_data import HOSTILE_NAME, TODAY
+from reconcile_data import BROKEN, LAST, NOW, RECEIVERS, RELAY, fill, traffic
+from test_dashboard_browser import DARK, PHONE, Site, Visit, chromium, grave, pick, until
+from test_dashboard_guard import Site as Asked
+from test_dashboard_guard import fault
+
+from dmarcview.cli import main
+from dmarcview.config import read as read_config
+from dmarcview.dashboard import figures, theme, url
+from dmarcview.dashboard.frames import Frames
+from dmarcview.dashboard.pages import findings, receivers
+from dmarcview.dashboard.pages import reconcile as page_of
+from dmarcview.dashboard.plain import plain
+from dmarcview.dashboard.reconcile import Compared, ReconcileFrames
+from dmarcview.dashboard.sent import SentFrames
+from dmarcview.library import Library
+from dmarcview.reconcile import CODES
+from dmarcview.reconcile.sums import Totals
+from dmarcview.store import sent
+from tests.reconcile_world import mails, seen, told
+from tests.store_data import D0, DAY
+
+__all__ = ["chromium"]  # the fixture
+PATIENT = 60.0  # seconds: here nobody looks on
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    with fill(tmp_path_factory.mktemp("reconcile"), evil=True) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def frames(store: Library) -> Iterator[ReconcileFrames]:
+    found = ReconcileFrames(Frames(store), RECEIVERS)
+    found.slowly.patience = PATIENT
+    yield found
+    found.slowly.close()
+
+
+@pytest.fixture(scope="module")
+def found(frames: ReconcileFrames) -> Compared:
+    return asked(frames)
+
+
+def asked(frames: ReconcileFrames, view: url.View = url.View()) -> Compared:  # noqa: B008 - frozen
+    told = frames.compared(view)
+    assert told.fresh
+    assert told.answer is not None
+    return told.answer
+
+
+def drawn(component: Any) -> str:
+    return json.dumps(component, cls=plotly.utils.PlotlyJSONEncoder)
+
+
+def no_ways(_: dict[str, Any]) -> findings.Ways:
+    return findings.Ways("/sent", "/sources", "/reports")
+
+
+def everything(found: Compared) -> str:
+    return drawn(
+        [
+            plain(piece)
+            for piece in (
+                page_of.sentence(found), page_of.tiles(found), findings.listed(found.findings, no_ways),
+                receivers.listed(found.receivers, found.findings, RECEIVERS),
+                page_of.open_days(found.open_days, found.totals), page_of.selectors(found.selectors),
+                page_of.table(found.daily), page_of.legend(found.daily),
+            )
+        ]
+    )  # fmt: skip
+
+
+# the same numbers
+
+
+def test_page_command_and_frame_carry_the_same_numbers(tmp_path: Path, capsys: Any) -> None:
+    """All three by the clock of this machine, as the command has it."""
+    data, file = tmp_path / "data", tmp_path / "dmarcview.toml"
+    fill(data, evil=True).close()
+    said = "".join(f'"{name}" = "{who}"\n' for name, who in RECEIVERS.items())
+    file.write_text(f'[data]\ndir = "{data}"\n[reconcile.receivers]\n{said}')
+    first, last = TODAY - timedelta(days=29), TODAY
+    command = ["reconcile", "--config", str(file), "--json", "--since", str(first), "--until", str(last + timedelta(1))]
+    assert main(command) == 0
+    told = json.loads(capsys.readouterr().out)
+    with Library.open(data) as store:
+        frames = ReconcileFrames(Frames(store), RECEIVERS)
+        frames.slowly.patience = PATIENT
+        view = url.View(since=first, until=last)
+        shown = asked(frames, view)
+        rows = store.reconcile(since=first, until=last + timedelta(days=1), receivers=RECEIVERS)
+        exported = frames.rows(view)
+        frames.slowly.close()
+    total = told["totals"]
+    assert {name: getattr(shown.totals, name) for name in total} == total
+    page = {tile.id: tile.to_plotly_json()["props"]["data-value"] for tile in page_of.tiles(shown)}
+    assert page == {
+        "reconcile-sent": str(total["sent"]), "reconcile-reported": str(total["reported"]),
+        "reconcile-coverage": f"{100 * total['coverage']:.12g}", "reconcile-broken": str(total["dkim_fail"]),
+        "reconcile-unsent": str(total["unsent"]),
+    }  # fmt: skip
+    for name in ("sent", "reported", "dkim_fail"):
+        assert total[name] == int(rows[name].sum()) == int(exported[name].sum()) == sum(r[name] for r in told["rows"])
+    assert total["sent"] == int(shown.daily["sent"].sum()) == int(shown.selectors["sent"].sum())
+    assert total["reported"] == int(shown.daily["reported"].sum())
+    assert total["unsent"] == int(shown.daily["unsent"].sum())
+    assert total["signed"] == int(shown.selectors["reported"].sum())
+    assert len(exported) == len(rows) == len(told["rows"]) > 100
+    for name in ("receiver", "sent", "reported", "counted", "matched", "domains"):
+        assert shown.receivers[name].tolist() == [one[name] for one in told["receivers"]]
+    for name in ("code", "source_ip", "messages", "total", "receiver"):
+        assert shown.findings[name].tolist() == [one[name] for one in told["findings"]]
+    assert [str(one.day) for one in shown.open_days] == [one["day"] for one in told["open_days"]]
+
+
+def test_the_chart_draws_what_the_tiles_say(found: Compared) -> None:
+    figure = figures.compared(found.daily, "dark")
+    plotly.graph_objects.Figure(figure)  # Plotly's own check of every attribute
+    drawn = {trace["name"]: sum(trace["y"]) for trace in figure["data"]}
+    now = found.totals
+    names = [one.name for one in theme.COMPARED]
+    assert [drawn[name] for name in names] == [
+        now.sent - now.silent, now.silent, now.reported - now.unsent, now.unsent,
+    ]  # fmt: skip
+    hatched = next(trace["x"] for trace in figure["data"] if trace["name"] == "Not complete")
+    assert hatched == [f"{TODAY - timedelta(days=back)}" for back in (2, 1, 0)]
+    assert "(not complete)" in drawn_table(found)
+    assert len(found.daily) == 30
+
+
+def drawn_table(found: Compared) -> str:
+    return drawn(page_of.table(found.daily))
+
+
+def test_days_that_are_open_are_named_with_who_is_late(found: Compared) -> None:
+    words = [page_of.day_words(one) for one in found.open_days]
+    assert words[-2] == f"{(TODAY - timedelta(days=1)).day} Nov is {words[-2].split(' is ')[1]}"
+    assert words[-2].endswith("office-post.example late.")
+    assert "usual reporters 4 of 5" in words[-2]
+
+
+def test_the_lively_weeks_have_every_kind_of_finding_but_one(found: Compared) -> None:
+    assert set(found.findings["code"]) == set(CODES) - {"more_reported"}
+    broken = found.findings[found.findings["code"] == "dkim_broken"]
+    days = {date(1970, 1, 1) + timedelta(days=D0 // DAY + day) for day in BROKEN}
+    assert {broken["first_day"].min().date(), broken["last_day"].max().date()} == {min(days), max(days)}
+    text = everything(found)
+    for code in set(CODES) - {"more_reported"}:
+        assert f"finding-{code}" in text
+        assert CODES[code].meaning in text
+    assert "dmarcview dns check example.org" in text
+
+
+# links
+
+
+def test_each_line_leads_to_its_rows_on_both_sides(frames: ReconcileFrames, found: Compared) -> None:
+    domains = {row["receiver"]: row["domains"] for row in found.receivers.to_dict("records")}
+    reports = Frames(frames.store)
+    checked = 0
+    for row in found.findings.to_dict("records"):
+        if row["header_from"] == HOSTILE_NAME:
+            continue
+        to = findings.ways("/", row, domains)
+        view = url.parse(urlsplit(to.sent).query)
+        assert (view.since, view.until) == (row["first_day"].date(), row["last_day"].date())
+        left = SentFrames(reports).rows(view, limit=None)
+        if row["code"] in ("dkim_broken", "spf_missed", "unreported"):
+            own = left[left["source"] == row["source_ip"]]
+            assert len(own) >= row["messages"], row
+            if len(domains[row["receiver"]]) == 1:
+                assert set(left["recipient_domain"]) == set(domains[row["receiver"]])
+        source = url.parse(urlsplit(to.source).query)
+        assert source.source == ("example.org", row["source_ip"])
+        seen = reports.source(source, *source.source)
+        assert seen.row is not None, row
+        assert seen.row["messages"] >= row["messages"]
+        assert urlsplit(to.reports).path == "/reports"
+        checked += 1
+    assert checked > 30
+
+
+def test_a_line_without_any_report_links_to_what_was_sent_alone() -> None:
+    day = pd.Timestamp("2026-11-03")
+    row = {"first_day": day, "last_day": day, "receiver": "far.test", "header_from": "example.org", "domain": "",
+           "source_ip": RELAY}  # fmt: skip
+    to = findings.ways("/mail/", row, {"far.test": ["far.test", "b.test"]})
+    assert to == findings.Ways("/mail/sent?domain=example.org&from=2026-11-03&to=2026-11-03&outcome=delivered", "", "")
+
+
+# filters and words
+
+
+def test_filters_narrow_the_comparison_and_results_are_not_asked(frames: ReconcileFrames, found: Compared) -> None:
+    assert asked(frames, url.View(result="fail")) is found
+    assert "does not apply" in drawn(page_of.words(True, "fail"))
+    forwarded = asked(frames, url.View(source_class="forwarder"))
+    assert set(forwarded.findings["code"]) == {"forwarded"}
+    assert forwarded.totals.sent == 0
+    one_day = asked(frames, url.View(since=TODAY - timedelta(days=9), until=TODAY - timedelta(days=9)))
+    assert len(one_day.daily) == 1
+    assert 0 < one_day.totals.sent < found.totals.sent
+    assert asked(frames, url.View(domain="example.net")).totals.sent == 0
+
+
+def test_receivers_without_reports_stand_apart_with_the_settings_to_correct_them(found: Compared) -> None:
+    listed = drawn(receivers.listed(found.receivers, found.findings, RECEIVERS))
+    telling, _, apart = listed.partition("Send no reports; not counted")
+    assert "learned from the counts" in telling
+    assert "quiet.example" not in telling
+    for name in ("quiet.example", "tiny.example", "filter.example"):
+        assert name in apart
+    assert "town-reports.example" in apart
+    lines = receivers.correction(["filter.example"], ["town-reports.example"], RECEIVERS)
+    assert lines is not None
+    told = tomllib.loads(lines)["reconcile"]["receivers"]
+    assert told == RECEIVERS | {"filter.example": "town-reports.example"}
+    assert dict(read_config(lines, {}, Path()).reconcile.receivers) == told
+    several = receivers.correction(["a.test", "b.test", 'c.test" = "x'], ["r.test"], {})
+    assert several == '[reconcile.receivers]\n"a.test" = "REPORTER"\n"b.test" = "REPORTER"'
+    assert receivers.correction([HOSTILE_NAME], [], {}) is None
+
+
+def totals(**fields: int) -> Totals:
+    names = ("sent", "reported", "counted", "matched", "open", "silent", "signed", "dkim_fail", "unsent")
+    values: dict[str, Any] = dict.fromkeys(names, 0) | fields
+    share = values["matched"] / values["counted"] if values["counted"] else None
+    return Totals(**values, coverage=share, low=share, high=share)
+
+
+@pytest.mark.parametrize(
+    ("now", "level", "words"),
+    [
+        (totals(sent=9, reported=9, counted=9, matched=9, signed=9), "good", "and every signature of ours held"),
+        (totals(sent=9, counted=9, matched=9, signed=400, dkim_fail=1), "watch", "1 of 400 came without a good"),
+        (totals(sent=9, counted=9, matched=9, signed=9, dkim_fail=1), "bad", "1 of 9 came without a good signature"),
+        (totals(sent=9, open=4, silent=5), "none", "9 messages left, and of none the reports are complete yet."),
+        (totals(reported=5, unsent=5), "none", "The relay sent nothing in these days"),
+    ],
+)
+def test_one_sentence_says_how_it_stands(found: Compared, now: Totals, level: str, words: str) -> None:
+    said = page_of.judge(replace(found, totals=now, findings=found.findings.head(0)))
+    assert said.level == level
+    assert words in said.sentence
+
+
+def test_the_sentence_names_what_to_look_at(found: Compared) -> None:
+    said = page_of.judge(found)
+    assert said.level == "bad"
+    for words in ("past the relay (", "a sender that you have not named (", "left out of the reports ("):
+        assert words in said.detail
+    assert "services" not in said.detail
+
+
+# hostile and empty
+
+
+def test_what_strangers_wrote_is_shown_with_its_hidden_characters_visible(found: Compared) -> None:
+    assert HOSTILE_NAME.lower() in found.findings["header_from"].tolist()
+    row = next(one for one in found.findings.to_dict("records") if one["source_ip"] == "203.0.113.99")
+    to = findings.ways("/", row, {})
+    shown = everything(found) + drawn(list(to))
+    assert "[U+202E]" in shown
+    assert "\\u202e" not in shown
+    assert "<script>" not in "".join(to)
+
+
+def test_every_piece_draws_without_a_row(tmp_path: Path) -> None:
+    with Library.open(tmp_path, clock=lambda: NOW) as empty:
+        frames = ReconcileFrames(Frames(empty))
+        frames.slowly.patience = PATIENT
+        nothing = asked(frames)
+        text = everything(nothing)
+        assert "findings-none" in text
+        assert figures.compared(nothing.daily, None)["layout"]["annotations"]
+        assert frames.rows(url.View()).empty
+        frames.slowly.close()
+
+
+def answered(store: Library) -> str:
+    site = Asked(store)
+    answer = site.post(site.body("reconcile-empty.children"))
+    site.app.server.extensions["dmarcview-end"]()
+    assert fault(answer) == ""
+    return str(answer.get_data(as_text=True))
+
+
+def test_a_side_that_is_missing_is_said_with_what_to_do(tmp_path: Path) -> None:
+    deliveries, reports = traffic(days=4)
+    with Library.open(tmp_path / "a", clock=lambda: NOW) as one:
+        one.append_many(reports)
+        assert "there is no relay here yet" in answered(one)
+        (tmp_path / "a" / "relay").mkdir()
+        assert "The relay has not sent anything yet" in answered(one)
+    with Library.open(tmp_path / "b", clock=lambda: NOW) as one:
+        sent.append(one.ledger, "r1", list(enumerate(deliveries, 1)))
+        text = answered(one)
+        assert "nothing is reported of it yet" in text
+        assert "record-to-publish" in text
+
+
+def test_the_settings_name_receivers_for_the_page(tmp_path: Path) -> None:
+    from dmarcview.dashboard.app import create_app
+
+    file = f'[data]\ndir = "{tmp_path}"\n[reconcile]\nreceivers = {{ "mx.far.test" = "who.test" }}\n'
+    rows = mails(10, LAST - 20, recipient_domain="far.test")
+    with Library.open(tmp_path, clock=lambda: NOW) as one:
+        sent.append(one.ledger, "r1", list(enumerate(rows, 1)))
+        one.append_many([told((RELAY, 10, seen()), day=LAST - 20, by="who.test")])
+    app = create_app(read_config(file, {}, tmp_path))
+    answer = app.server.test_client().get(f"/export/reconcile.csv?from={TODAY - timedelta(30)}&to={TODAY}")
+    lines = answer.get_data(as_text=True).splitlines()
+    assert lines[0].startswith("day,source_ip,header_from")
+    assert [line.split(",")[5:8] for line in lines[1:]] == [["who.test", "10", "10"]]
+
+
+def test_a_page_that_waits_says_so_and_the_version_tells_when_to_ask_again(
+    store: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import threading
+
+    gate = threading.Event()
+    ask = ReconcileFrames._compare
+
+    def late(self: ReconcileFrames, *about: Any) -> Compared:
+        assert gate.wait(PATIENT)
+        return ask(self, *about)
+
+    monkeypatch.setattr(ReconcileFrames, "_compare", late)
+    site = Asked(store)
+    before = site.get("version").json["slow"]
+    first = site.post(site.body("reconcile-empty.children")).get_data(as_text=True)
+    assert "Comparing what was sent" in first
+    assert "awaited" in first
+    gate.set()
+    site.app.server.extensions["dmarcview-end"]()
+    assert site.get("version").json["slow"] == before + 1
+    again = site.post(site.body("reconcile-empty.children")).get_data(as_text=True)
+    assert "reconcile-sent" in again
+
+
+# a visit
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with fill(tmp_path_factory.mktemp("visit"), evil=True) as opened:
+        running = Site(opened)
+        yield running
+        running.stop()
+
+
+@pytest.mark.browser
+def test_a_visitor_follows_a_finding_to_both_sides_and_sees_new_mail(chromium: Any, site: Site) -> None:
+    visit = Visit(chromium, site)
+    page = visit.open("/reconcile")
+    before = visit.number("reconcile-sent")
+    until(page, "document.querySelectorAll('#reconcile-chart .barlayer .trace').length >= 2")
+    assert not page.is_visible("#filter-result")
+    assert "without a good signature" in page.inner_text("#reconcile-verdict")
+    page.click("#reconcile-chart-button")
+    page.wait_for_selector("#reconcile-chart-table table")
+    page.click("#finding-forged summary")
+    page.wait_for_selector("#finding-forged td:has-text('203.0.113.66')")
+    page.click("#finding-unreported .way:has-text('Sent') >> nth=0")
+    page.wait_for_url("**/sent?domain=example.org&from=*&outcome=delivered&rcpt=halfbox.example")
+    page.wait_for_selector("#sent-grid .ag-row:has-text('Delivered')")
+    page.go_back()
+    page.click("#finding-bypass .way:has-text('Source') >> nth=0")
+    page.wait_for_url("**source=example.org~192.0.2.77")
+    page.wait_for_selector("#label-state")
+    page = visit.open("/reconcile")
+    visit.number("reconcile-sent")
+    new = mails(7, LAST, recipient_domain="bigmail.example", host="mx1.bigmail.example", hour=8)
+    sent.append(site.store.ledger, "r2", list(enumerate(new, 1)))
+    until(page, f"document.querySelector('#reconcile-sent').dataset.value === '{before + 7:.0f}'")
+    with page.expect_download() as got:
+        page.click("#reconcile-csv")
+    body = Path(got.value.path()).read_text()
+    assert body.startswith("day,source_ip,header_from")
+    pick(page, "filter-class", "Forwarder")
+    page.wait_for_selector("#finding-forwarded")
+    until(page, "document.querySelector('#reconcile-sent').dataset.value === '0'")
+    visit.context.close()
+    assert (visit.outside, visit.faults) == ([], [])
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("look", [{}, DARK, PHONE], ids=["light", "dark", "phone"])
+def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_screen(
+    chromium: Any, site: Site, look: dict[str, Any]
+) -> None:
+    import axe_playwright_python
+
+    axe = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+    visit = Visit(chromium, site, **look)
+    page = visit.open("/reconcile")
+    page.wait_for_selector("#reconcile-tiles .tile")
+    page.evaluate("document.querySelectorAll('#page details').forEach(one => one.open = true)")
+    page.click("#reconcile-chart-button")
+    page.wait_for_selector("#reconcile-chart-table table")
+    page.wait_for_timeout(300)
+    page.evaluate(axe)
+    assert grave(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+    visit.context.close()
+    assert (visit.outside, visit.faults) == ([], [])
