@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from dmarcview.dashboard import given as rim
 from dmarcview.dashboard import guard, routes, url
-from dmarcview.dashboard.app import create_app
+from dmarcview.dashboard.app import END, create_app
 from dmarcview.dashboard.frames import Frames
 from dmarcview.dashboard.papers import Papers
 from dmarcview.dashboard.reconcile import ReconcileFrames
@@ -84,8 +84,10 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(store: Store) -> Site:
-    return Site(store)
+def site(store: Store) -> Iterator[Site]:
+    one = Site(store)
+    yield one
+    one.app.server.extensions[END]()  # what is still being asked needs the store
 
 
 def fault(answer: Any) -> str:

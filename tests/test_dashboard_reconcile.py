@@ -23,6 +23,7 @@ from test_dashboard_guard import fault
 from dmarcview.cli import main
 from dmarcview.config import read as read_config
 from dmarcview.dashboard import figures, theme, url
+from dmarcview.dashboard.app import END, create_app
 from dmarcview.dashboard.frames import Frames
 from dmarcview.dashboard.pages import findings, receivers
 from dmarcview.dashboard.pages import reconcile as page_of
@@ -298,7 +299,7 @@ def test_every_piece_draws_without_a_row(tmp_path: Path) -> None:
 def answered(store: Library) -> str:
     site = Asked(store)
     answer = site.post(site.body("reconcile-empty.children"))
-    site.app.server.extensions["dmarcview-end"]()
+    site.app.server.extensions[END]()
     assert fault(answer) == ""
     return str(answer.get_data(as_text=True))
 
@@ -318,8 +319,6 @@ def test_a_side_that_is_missing_is_said_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_the_settings_name_receivers_for_the_page(tmp_path: Path) -> None:
-    from dmarcview.dashboard.app import create_app
-
     file = f'[data]\ndir = "{tmp_path}"\n[reconcile]\nreceivers = {{ "mx.far.test" = "who.test" }}\n'
     rows = mails(10, LAST - 20, recipient_domain="far.test")
     with Library.open(tmp_path, clock=lambda: NOW) as one:
@@ -351,7 +350,7 @@ def test_a_page_that_waits_says_so_and_the_version_tells_when_to_ask_again(
     assert "Comparing what was sent" in first
     assert "awaited" in first
     gate.set()
-    site.app.server.extensions["dmarcview-end"]()
+    site.app.server.extensions[END]()
     assert site.get("version").json["slow"] == before + 1
     again = site.post(site.body("reconcile-empty.children")).get_data(as_text=True)
     assert "reconcile-sent" in again

@@ -33,13 +33,12 @@ def listed(found: pd.DataFrame, others: pd.DataFrame, said: Mapping[str, str]) -
     rows = [
         [
             html.Div([html.Span(text.show(row["receiver"], 64), className="item-title"),
-                      html.P(known(row["known_by"]), className="muted small")]),
-            _coverage(row), text.number(row["sent"]), text.number(row["reported"]),
-            text.number(row["open"]), text.number(row["silent"]),
+                      html.P(_known(row), className="muted small")]),
+            _coverage(row), text.number(row["sent"]), text.number(row["reported"]), text.number(row["open"]),
         ]
         for row in telling.head(MOST_RECEIVERS).to_dict("records")
     ]  # fmt: skip
-    heads = ["Receiver", "Coverage", "Sent", "Reported", "Open", "Before its first report"]
+    heads = ["Receiver", "Coverage", "Sent", "Reported in all", "Open"]
     out: list[Any] = []
     if rows:
         out.append(parts.table(heads, rows, caption="Receivers that report, most mail first", numeric=2, stacked=True))
@@ -78,7 +77,7 @@ def _correction(guessed: Sequence[str], reporters: Sequence[str], said: Mapping[
     who = ", ".join(text.show(one, 64) for one in reporters[:MOST_NAMED])
     body = [
         html.P("These are named by their MX alone. When one of them does report, under another name, say so in the "
-               "settings; a domain of recipients may stand on the left, too."),
+               "settings: keep the lines that you can fill in. A domain of recipients may stand on the left, too."),
         html.P(["Reports on your mail, and was sent none: ", html.Span(who, className="strong"), "."]) if who else None,
         html.Pre(lines, id="reconcile-settings"),
     ]  # fmt: skip
@@ -96,9 +95,10 @@ def correction(guessed: Sequence[str], reporters: Sequence[str], said: Mapping[s
     return "[reconcile.receivers]\n" + "\n".join(f'"{name}" = "{who}"' for name, who in lines.items())
 
 
-def known(ways: Sequence[str]) -> str:
-    """How a receiver was found."""
-    return ", ".join(KNOWN_BY.get(one, text.show(one, 20)) for one in ways)
+def _known(row: dict[Any, Any]) -> str:
+    """How a receiver was found, and how much of its mail went there before it had ever reported."""
+    ways = ", ".join(KNOWN_BY.get(one, text.show(one, 20)) for one in row["known_by"])
+    return f"{ways}; {text.number(row['silent'])} sent before its first report" if row["silent"] else ways
 
 
 def _coverage(row: dict[Any, Any]) -> Any:

@@ -12,10 +12,10 @@ from dmarcview.dashboard import figures, parts, text, theme, verdict
 from dmarcview.dashboard.pages import findings, overview, sent
 from dmarcview.dashboard.reconcile import Compared
 from dmarcview.query import Completeness
-from dmarcview.reconcile.sums import Totals, late
+from dmarcview.query.complete import words as said
+from dmarcview.reconcile.sums import Totals
 
 MOST_SELECTORS = 12
-MOST_LATE = 3  # reporters that are named of a day
 BROKEN_PARTS = 100  # one signature in so many: then it is no accident of one message
 
 
@@ -66,7 +66,7 @@ def _chart_card() -> html.Section:
 def _side_cards() -> list[html.Section]:
     return [
         parts.card("Is it all in?", html.Div(id="reconcile-open"),
-                   note="Reports come days later. A day waits as long as its reporters usually take."),
+                   note="Reports come days later. A day waits for each reporter as long as that one used to be late."),
         parts.card("By selector", html.Div(id="reconcile-selectors"),
                    note="Keys that the relay signed with, and how often the signature was not good."),
     ]  # fmt: skip
@@ -74,10 +74,10 @@ def _side_cards() -> list[html.Section]:
 
 def sentence(found: Compared) -> html.Div:
     """The verdict as a banner."""
-    said = judge(found)
+    told = judge(found)
     return html.Div(
-        [parts.mark(said.level), html.Div([html.P(said.sentence), html.P(said.detail) if said.detail else None])],
-        className=f"verdict verdict-{said.level}",
+        [parts.mark(told.level), html.Div([html.P(told.sentence), html.P(told.detail) if told.detail else None])],
+        className=f"verdict verdict-{told.level}",
     )
 
 
@@ -158,15 +158,10 @@ def open_days(days: Sequence[Completeness], now: Totals) -> Any:
     return html.Ul([html.Li(day_words(day)) for day in reversed(days)], className="reasons small")
 
 
-def day_words(one: Completeness) -> str:
-    """`27 Nov is 93 % in; usual reporters 6 of 7: bigmail.example late.`"""
-    name = f"{one.day.day} {one.day:%b}"
-    if not one.expected or one.share is None:
-        return f"{name} is open; no usual reporter is known yet."
-    missing = late(one)
-    more = f" and {len(missing) - MOST_LATE} more" if len(missing) > MOST_LATE else ""
-    tail = f": {', '.join(text.show(who, 64) for who in missing[:MOST_LATE])}{more} late" if missing else ""
-    return f"{name} is {text.share(one.share, 1)} in; usual reporters {one.arrived} of {one.expected}{tail}."
+def day_words(day: Completeness) -> str:
+    """`27 Nov is 93 % in; usual reporters 6 of 7, bigmail.example late.`"""
+    name, told = f"{day.day.day} {day.day:%b}", said(day, lambda who: text.show(who, 64))
+    return f"{name} is {told}." if day.expected else f"{name} is open: {told}."
 
 
 def selectors(found: pd.DataFrame) -> Any:
