@@ -133,6 +133,20 @@ def _reconcile(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=_whole, default=50, help="most lines of each table, 0 for all (50)")
 
 
+def _alerts(parser: argparse.ArgumentParser) -> None:
+    actions = ("check", "list", "show", "ack", "mute", "test", "backtest")
+    parser.add_argument("action", nargs="?", choices=actions, default="list", help="look now, list what is remembered, "
+                        "show one, acknowledge it, mute its cause, send a test by every channel, or judge the store's "
+                        "own past")  # fmt: skip
+    parser.add_argument("id", nargs="?", type=_whole, metavar="ID", help="show, ack, mute: number of the incident")
+    parser.add_argument("--all", action="store_true", help="list: ended incidents, too")
+    parser.add_argument("--limit", type=_whole, default=50, help="list: most incidents, 0 for all (50)")
+    parser.add_argument("--days", type=_whole, default=None, help="mute: for so many days, 0 ends it (7); backtest: "
+                        "so many days back (180)")  # fmt: skip
+    parser.add_argument("--note", default="", help="ack, mute: why, for those who come later")
+    parser.add_argument("--no-network", action="store_true", help="check: do not ask the DNS")
+
+
 def _queue(parser: argparse.ArgumentParser) -> None:
     actions = ("list", "show", "retry", "hold", "release", "delete", "redirect", "suppressed")
     parser.add_argument("action", nargs="?", choices=actions, default="list")
@@ -198,6 +212,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("label", "label:run", "Say yourself what a source is.", _label),
     Command("sent", "sent:run", "What the relay sent, to whom, and what the other side said.", _sent),
     Command("reconcile", "reconcile:run", "What was sent against what receivers reported.", _reconcile, True),
+    Command("alerts", "alerts:run", "What is wrong, since when, and what to check first.", _alerts),
     Command("queue", "queue:run", "Mail that waits to be delivered: see it, hold it, try it, redirect it.", _queue),
     Command("user", "user:run", "Who may log in at the relay, and what each may send.", _user),
     Command("sendmail", "sendmail:run", "Hand a mail to the relay, as /usr/sbin/sendmail does.", _sendmail),

@@ -63,7 +63,8 @@ def signed(rows: pd.DataFrame, today: int, complete: Bools | None = None) -> lis
                 last_day=last, weight=failed, failed=failed, total=total,
                 usual=float(verdicts.p0[place]),
                 text=f"{failed:,} of {total:,} reported messages that we signed with {selector} of {domain} came "
-                f"without a good signature since {since.day} {since:%b %Y}; usual are {percent(float(verdicts.p0[place]))}.",
+                f"without a good signature since {since.day} {since:%b %Y}; usual are "
+                f"{percent(float(verdicts.p0[place]))}.",
                 page="/reconcile", query=window_query(domain, since, last),
                 members=_members(one, "dkim_fail", "reported"), fired=as_day(verdicts.fired[place]), cleared=ended,
             )
