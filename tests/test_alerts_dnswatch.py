@@ -155,7 +155,7 @@ def test_a_resolver_that_stumbles_once_raises_no_alarm(world: World) -> None:
 
 def test_a_dns_that_fails_is_no_observation(world: World) -> None:
     world.learned()
-    world.answers.update(dict.fromkeys(world.answers, None))
+    world.answers = dict.fromkeys(world.answers)
     assert world.after(2 * DAY) == []
     (spf,) = (one for one in records_seen.current(world.store.ledger, "example.org") if one.kind == SPF)
     assert (spf.value, spf.last < world.now - 2 * DAY + LOOK) == (SPF_A.decode(), True)
@@ -172,11 +172,13 @@ def test_a_record_that_is_gone_is_grave_until_it_is_back(world: World) -> None:
     assert world.after(LOOK + 2 * CONFIRM_SECONDS) == [], "what came back as it was has not changed"
 
 
-def test_a_dmarc_record_that_sends_our_reports_elsewhere_says_so(world: World) -> None:
+def test_a_dmarc_record_that_sends_our_reports_elsewhere_is_as_good_as_gone(world: World) -> None:
     world.learned()
     world.answers["TXT", "_dmarc.example.org"] = [NONE]
-    one = the(world.after(LOOK + 2 * CONFIRM_SECONDS), "record_changed")
-    assert "Reports come to dmarc@reports.example.net no longer." in one.text
+    one = the(world.after(LOOK + 2 * CONFIRM_SECONDS), "record_gone")
+    assert one.cause == "our address in the DMARC record at _dmarc.example.org"
+    assert "Reports on example.org come here no longer." in one.text
+    assert the(world.after(9 * DAY), "record_gone").first_day == one.first_day
 
 
 def test_the_consent_of_the_host_that_takes_reports_is_watched(world: World) -> None:

@@ -29,6 +29,7 @@ RECENT_DAYS = 2  # a selector that the newest reports of its domain have not nam
 GRACE = DAY  # seconds in which a key that was just made need not be in the DNS
 TEXT_CHARACTERS = 200  # of a record in a text
 LOOKUPS, VOIDS, ERROR = "too many look-ups", "too many void look-ups", "an error in it"
+OUR_ADDRESS = "our address"
 WHAT = {SPF: "SPF record", SPF_COST: "cost of SPF", DMARC: "DMARC record", DKIM: "DKIM key", CONSENT: "consent"}
 
 
@@ -137,32 +138,41 @@ def _record(kind: str, domain: str, rows: Rows, now: int, rua: Sequence[str] = (
         return [
             _finding("record_gone", domain, cause, rows, first=first, text=text, weight=_days(first, now), usual=0.0)
         ]
+    if kind == DMARC and (lost := _lost(domain, rows, rua, now)):
+        return lost
     changes = [one for one in _changes(rows, with_gone=below) if one[1].first > now - CHANGED_DAYS * DAY]
     if not changes:
         return []
     before, after = changes[-1]
     text = f"On {_day(after.first)} it became: {_shown(after.value)}. Before: {_shown(before.value)}."
-    if kind == DMARC and (lost := _lost(before.value, after.value, rua)):
-        text += f" Reports come to {', '.join(lost)} no longer."
     if len(changes) > 1:
         text += f" It changed {len(changes)} times in {CHANGED_DAYS} days."
-    return [
-        _finding(
-            "record_changed", domain, cause, rows, first=changes[0][1].first, text=text, weight=len(changes), usual=0.0
-        )
-    ]
+    first = changes[0][1].first
+    return [_finding("record_changed", domain, cause, rows, first=first, text=text, weight=len(changes), usual=0.0)]
+
+
+def _lost(domain: str, rows: Rows, rua: Sequence[str], now: int) -> list[Finding]:
+    """Does a DMARC record that named an address of ours name none any more? Then no report comes."""
+    ours = {one.lower() for one in rua}
+
+    def elsewhere(value: str) -> bool:
+        return not ours & {one.lower() for one in addresses_of(tags(value).get("rua", ""))}
+
+    first, before = _since(rows, elsewhere)
+    if before is None or not elsewhere(rows[-1].value):
+        return []
+    text = (
+        f"So since {_day(first)}: {_shown(rows[-1].value)}. Before: {_shown(before.value)}. "
+        f"Reports on {domain} come here no longer."
+    )
+    cause, weight = f"{OUR_ADDRESS} in the {WHAT[DMARC]} at {rows[-1].name}", _days(first, now)
+    return [_finding("record_gone", domain, cause, rows, first=first, text=text, weight=weight, usual=0.0)]
 
 
 def _changes(rows: Rows, *, with_gone: bool) -> list[tuple[Seen, Seen]]:
     """(before, after) of each change. A record that was gone for a while and came back as it was has not changed."""
     kept = [row for row in rows if row.value or with_gone]
     return [(a, b) for a, b in pairwise(kept) if a.value and a.value != b.value]
-
-
-def _lost(before: str, after: str, rua: Sequence[str]) -> list[str]:
-    """Our addresses that a DMARC record named and names no more."""
-    old, new = ({one.lower() for one in addresses_of(tags(text).get("rua", ""))} for text in (before, after))
-    return sorted({one.lower() for one in rua} & old - new)
 
 
 def _key(key: InUse, members: Sequence[Member], rows: Rows, now: int) -> list[Finding]:

@@ -1,0 +1,136 @@
+"""The watch over this machine: reads spool, disk, processes, refusals, queue, certificates for `machine` to judge."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from dmarcview.certificates import CertificateFault, ends
+from dmarcview.config import data_dir
+from dmarcview.room import LOW_BYTES, free_bytes
+from dmarcview.store.tables import items, refusals
+from dmarcview.supervisor import lives
+from dmarcview_relay import queue_state
+from dmarcview_relay.queue_schema import Gone, QueueError
+from dmarcview_reports import spool_state
+
+from . import machine
+from .machine import DAY, HOUR, Intake, Refusals, Relay, Shown
+from .model import Finding
+
+if TYPE_CHECKING:
+    from dmarcview.config import Config
+    from dmarcview.store.ledger import Ledger
+
+MEGA = 1_000_000
+REASONS = DOMAINS = 20  # most that are read
+BEFORE_DAYS = 28
+SENDERS = 10_000  # most refusals of one answer
+
+log = logging.getLogger(__name__)
+
+
+class Machine:
+    """Reads, and says what is wrong; remembers since when, where a fault has no date of its own. One thread uses it."""
+
+    def __init__(self, config: Config, ledger: Ledger, *, clock: Callable[[], float] = time.time) -> None:
+        self._config, self._ledger, self._clock = config, ledger, clock
+        self._folder = data_dir(config)
+        self._since: dict[str, float] = {}
+
+    def findings(self) -> list[Finding]:
+        """What is wrong now. What cannot be read is logged and left out. Raises StoreError."""
+        now = self._clock()
+        self._look(now)
+        found = machine.certificates(self._shown(now), self._config.alerts.certificate_days, now)
+        try:
+            found += machine.intake(self._intake(now), now)
+        except OSError as error:
+            log.error("the intake cannot be looked at: %s", error)
+        try:
+            found += machine.relay(self._relay(now), now)
+        except QueueError as error:
+            log.error("%s", error)
+        return found
+
+    def _look(self, now: float) -> None:
+        """Which processes are away that `serve` should run. Where each runs by itself, nobody knows which should."""
+        run = self._folder / "run"
+        names = ["receive", "ingest", *(["relay"] if self._config.relay.senders else [])]
+        runs = lives(run / "serve.json")
+        for name in names:
+            self._seen(name, runs and not lives(run / f"{name}.json"), now)
+
+    def _seen(self, what: str, wrong: bool, now: float) -> float:
+        """Remember since when something is wrong; 0 when it is not."""
+        if not wrong:
+            self._since.pop(what, None)
+            return 0.0
+        return self._since.setdefault(what, now)
+
+    def _intake(self, now: float) -> Intake:
+        free, reserve = free_bytes(self._folder), self._config.receive.reserve_mb * MEGA
+        return Intake(
+            spool_state.state(self._folder / "spool"),
+            free,
+            reserve,
+            self._seen("room", free < max(LOW_BYTES, reserve), now),
+            {name: since for name, since in self._since.items() if name in ("receive", "ingest")},
+            refused(self._ledger, now),
+        )
+
+    def _relay(self, now: float) -> Relay:
+        folder = self._folder / "relay"
+        try:
+            state = queue_state.state(folder)
+        except Gone:  # nobody has sent yet
+            return Relay(0, self._since.get("relay", 0.0))
+        late = now - self._config.alerts.queue_hours * HOUR
+        return Relay(
+            state.waiting,
+            self._since.get("relay", 0.0),
+            tuple(queue_state.late(folder, late, DOMAINS)) if state.waiting and state.oldest < late else (),
+            tuple(queue_state.reasons(folder, REASONS)) if state.held else (),
+            state.dead,
+            queue_state.buried(folder) if state.dead else 0.0,
+        )
+
+    def _shown(self, now: float) -> list[Shown]:
+        sections = (("receive", self._config.receive), ("relay", self._config.relay))
+        found = [shown(name, one.certificate, one.key) for name, one in sections if one.certificate]
+        return [one._replace(since=self._seen(f"[{one.section}]", bool(one.fault), now)) for one in found]
+
+
+def shown(section: str, chain: str, key: str) -> Shown:
+    """A section's certificate, or why it cannot be read."""
+    try:
+        return Shown(section, ends(chain, key).timestamp())
+    except CertificateFault as fault:
+        return Shown(section, 0.0, str(fault))
+
+
+def refused(ledger: Ledger, now: float) -> tuple[Refusals, ...]:
+    """What of believed senders was refused in the last 24 hours, by code, beside the four weeks before."""
+    c = refusals.c
+    query = select(c.code, c.at, items.c.mail_from).join_from(refusals, items)
+    query = query.where(c.at > now - (BEFORE_DAYS + 1) * DAY, items.c.auth == "pass").order_by(c.at.desc())
+    today: dict[str, dict[str, int]] = {}
+    since: dict[str, float] = {}
+    before: dict[str, dict[int, int]] = {}
+    with ledger.read() as conn:
+        for code, at, sender in conn.execute(query.limit(SENDERS)):
+            ago = int(now - at) // DAY
+            if ago <= 0:
+                domain = sender.rpartition("@")[2].lower()
+                today.setdefault(code, {})[domain] = today.get(code, {}).get(domain, 0) + 1
+                since[code] = at
+            else:
+                before.setdefault(code, {})[ago] = before.get(code, {}).get(ago, 0) + 1
+    return tuple(
+        Refusals(code, found, since[code], tuple(before.get(code, {}).values()))
+        for code, found in sorted(today.items())
+    )
