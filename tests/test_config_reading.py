@@ -131,6 +131,12 @@ def test_a_wrong_name_or_value_in_the_environment_is_a_fault_too() -> None:
         ('[trust]\nalso_speaks_for = {"co.uk" = ["example.org"]}', "trust.also_speaks_for.co.uk"),
         ('[trust]\nalso_speaks_for = {"example.net" = "example.org"}', "trust.also_speaks_for"),
         ('[trust]\nalso_speaks_for = {"example.net" = [7]}', "trust.also_speaks_for"),
+        ('[alerts]\nwebhook = "https://a.example/x"', "alerts.webhook"),
+        ('[alerts]\nwebhook = "ftp://a.example/x"\nwebhook_secret_file = "/k"', "alerts.webhook"),
+        ('[alerts]\nwebhook = "https://me:secret@a.example/x"\nwebhook_secret_file = "/k"', "alerts.webhook"),
+        ('[alerts]\nlink = "pages.example.org"', "alerts.link"),
+        ('[alerts]\nchannels = {mail = "/k"}', "alerts.channels"),
+        ('[alerts]\nchannels = {"my room" = "/k"}', "alerts.channels"),
     ],
 )
 def test_a_value_that_cannot_work_is_refused(text: str, key: str) -> None:

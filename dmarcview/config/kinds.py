@@ -14,6 +14,8 @@ from dmarcview_smtp.address import AddressError, read_address
 
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _MAILBOX = re.compile(r"[^\s@\x00-\x1f\x7f<>,;:\"()\[\]\\]{1,64}@([^\s@]+)")
+_CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+OWN_CHANNELS = ("mail", "webhook")  # of alerts
 _PATH_STARTS = ("/", "./", "../", "~")
 ROUTE_PORTS: Mapping[str, int] = MappingProxyType({"smtp": 25, "smtps": 465, "lmtp": 24})
 
@@ -177,6 +179,31 @@ def _url(text: str) -> str:
     return text
 
 
+def _channel(text: str) -> str:
+    """The name of a channel of alerts. Raises Bad."""
+    if text in OWN_CHANNELS:
+        raise Bad(f"{text!r} is a channel of our own; choose another name")
+    if not _CHANNEL.fullmatch(text):
+        raise Bad(f"{text!r} is no name of a channel: up to 40 letters, digits, - and _")
+    return text
+
+
+def _web(text: str) -> str:
+    """An http or https address without a user: `config show` prints it. Raises Bad."""
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        raise Bad(f"{text!r} has no usable host and port") from None
+    if url.scheme not in ("http", "https") or not url.hostname or port == 0:
+        raise Bad(f"{text!r} is not an address such as https://hooks.example.org/dmarcview")
+    if url.username is not None or url.password is not None:
+        raise Bad("holds a user or password, which would be shown; what gets it knows us by the signature")
+    if not text.isascii() or any(char.isspace() for char in text) or url.fragment:
+        raise Bad(f"{text!r} holds blanks, letters beyond ASCII or a #; write them escaped")
+    return text
+
+
 _KINDS: typing.Final[Mapping[str, Callable[[str], str]]] = MappingProxyType(
     {
         "domain": domain,
@@ -192,5 +219,7 @@ _KINDS: typing.Final[Mapping[str, Callable[[str], str]]] = MappingProxyType(
         "route": _route,
         "server": _server,
         "url": _url,
+        "web": _web,
+        "channel": _channel,
     }
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dmarcview.config import kinds, relay
-from dmarcview.config.kinds import Bad, domain
+from dmarcview.config.kinds import Bad
 from dmarcview.config.lines import Path as Place
 from dmarcview.config.lines import key_lines, line_of
 from dmarcview.config.settings import Config, rules, settable
@@ -127,7 +127,11 @@ class _Reader:
             if not isinstance(value, dict):
                 raise Bad(f"must be a table, not {_kind(value)}")
             inner = typing.get_args(hint)[1]
-            found = {domain(key): self.value(inner, item, (*place, key), bounds) for key, item in value.items()}
+            keys = bounds.get("keys", "domain")
+            found = {
+                kinds.check(keys, key, None): self.value(inner, item, (*place, key), bounds)
+                for key, item in value.items()
+            }
             return types.MappingProxyType(found)
         if isinstance(hint, types.UnionType):
             hint = next(arm for arm in typing.get_args(hint) if arm is not type(None))
@@ -239,6 +243,8 @@ def _together(config: Config, fault: Callable[[Place, str], None]) -> None:
         fault(("receive", "subaddress"), "must be one character, such as +")
     if not config.dashboard.prefix.startswith("/"):
         fault(("dashboard", "prefix"), "must begin with /")
+    if config.alerts.webhook and not config.alerts.webhook_secret_file:
+        fault(("alerts", "webhook"), "needs `webhook_secret_file` beside it; `openssl rand -hex 32` makes a key")
     relay.together(config.relay, fault)
     relay.shared_ports({"receive": receive.listeners, "relay": config.relay.listeners}, fault)
 

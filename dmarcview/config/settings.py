@@ -1,7 +1,8 @@
 """The settings of the house, by section of the TOML file: type, default, bounds and help in one place.
 
 The reader, the command line, the reference page and the tests are all made from these classes.
-`metadata` of a field: help (one sentence), kind (see kinds.py), choices, low, high,
+`metadata` of a field: help (one sentence), kind (see kinds.py), keys (of a table: their kind, else
+domains), choices, low, high,
 octal (shown as 0o660), follows (no setting of its own: the one that rules it).
 """
 
@@ -159,25 +160,32 @@ class Alerts:
     mail_to: tuple[str, ...] = _f(
         (), "Who gets alerts by mail: through the relay, and past it where it does not answer.", kind="strict mailbox"
     )
-    mail_from: str = _f("", "Sender of these mails. Empty: alerts@ the relay's or the receiver's name.",
-                        kind="strict mailbox")  # fmt: skip
+    mail_from: str = _f(
+        "",
+        "Sender of these mails; [relay] senders must allow it, else they go past the relay. Empty: `alerts@` the first "
+        "domain in [relay] senders, or the first address there; else `alerts@` the first watched domain, or this host.",
+        kind="strict mailbox",
+    )
     channels: Mapping[str, str] = _m(
         "Other services, each by a name of yours and a file that holds its apprise URL, for the URL is a secret. "
         'Such as `{"chat" = "/etc/dmarcview/chat.url"}`.',
         kind="path",
+        keys="channel",
     )
     schemes: tuple[str, ...] = _f(
         (), "Schemes of apprise URLs that may be used beside the common ones of chat and push services."
     )
-    webhook: str = _f("", "URL that gets each change as signed JSON.", kind="url")
-    webhook_secret_file: str = _f("", "File with the key that signs it (HMAC-SHA-256).", kind="path")
+    webhook: str = _f("", "URL that gets each change as signed JSON.", kind="web")
+    webhook_secret_file: str = _f(
+        "", "File with the key that signs it (HMAC-SHA-256): 16 bytes or more, or `whsec_` and base64.", kind="path"
+    )
     digest: str = _f(
         "monday",
         "Day of the weekly summary to `mail_to`, or off.",
         choices=("off", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
     )
     digest_hour: int = _f(7, "Hour of it, UTC.", low=0, high=23)
-    link: str = _f("", "Address of the pages in messages. Empty: `http://` and where [dashboard] listens.", kind="url")
+    link: str = _f("", "Address of the pages in messages. Empty: `http://` and where [dashboard] listens.", kind="web")
     dns_hours: float = _f(6.0, "Hours between two looks at what your domains publish; 0: never.", low=0, high=168)
     queue_hours: float = _f(4.0, "Hours that a mail may wait in the relay before it is a word.", low=0.01)
     certificate_days: int = _f(14, "Days before its end from which a certificate is a word.", low=0)

@@ -1,10 +1,11 @@
-"""Plain addresses beside the pages: health, readiness, raw XML, CSV of what a page shows."""
+"""Plain addresses beside the pages: health, readiness, gauges, raw XML, CSV of what a page shows."""
 
 from __future__ import annotations
 
 import csv
 import io
 import logging
+import math
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from dmarcview.dashboard.sent import SentFrames
 
 log = logging.getLogger(__name__)
 CSV_SLICE = 500  # rows at a time
+METRICS_DAYS = 7  # so many days back their completeness is a gauge
 Answer = TypeVar("Answer")
 
 
@@ -39,6 +41,12 @@ def register(server: Flask, papers: Papers, compared: ReconcileFrames, prefix: s
 
     def readyz() -> Response:
         return _plain("ready\n") if _version(frames) is not None else _plain("the store does not answer\n", 503)
+
+    def metrics() -> Response:
+        from dmarcview.alerts.gauges import CONTENT_TYPE
+
+        found = _answered(lambda: _gauges(frames))
+        return found if isinstance(found, Response) else Response(found, content_type=CONTENT_TYPE)
 
     def raw(key: str) -> Response:
         xml = _answered(lambda: papers.xml(key)) if key.isalnum() else None
@@ -68,10 +76,22 @@ def register(server: Flask, papers: Papers, compared: ReconcileFrames, prefix: s
         ("version", version, "version"),
         ("healthz", healthz, "healthz"),
         ("readyz", readyz, "readyz"),
+        ("metrics", metrics, "metrics"),
         ("raw/<key>.xml", raw, "raw"),
         ("export/<name>.csv", table, "export"),
     ):
         _add(server, prefix + rule, endpoint, view_function)
+
+
+def _gauges(frames: Frames) -> bytes:
+    """The gauges; a day is as complete as the pages say."""
+    from dmarcview.alerts.gauges import exposition
+
+    view, today = url.View(), pd.Timestamp(frames.today())
+    days, _ = frames.freshness(view)
+    shares = {int((today - day).days): float(share) for day, share in zip(days["day"], days["share"], strict=True)}
+    known = {ago: share for ago, share in shares.items() if ago <= METRICS_DAYS and not math.isnan(share)}
+    return exposition(frames.store, frames.last_complete(view), known, verified=not frames.doubtful)
 
 
 def version_word(frames: Frames) -> str:

@@ -287,6 +287,18 @@ def intake(store: Store, since: int | None = None, until: int | None = None) -> 
         )
 
 
+def newest(store: Store, *, verified: bool = True) -> tuple[int, int] | None:
+    """(when the newest report that counts came, when the latest period of all ended), in seconds; None without any."""
+    with store.ledger.read() as conn:
+        found = []
+        for shelf in Filters(verified=verified).shelves:
+            came = select(func.max(_R.received)).where(_R.shelf == shelf, _R.apart.is_(None))
+            ended = select(func.max(_R.end)).where(_R.shelf == shelf)
+            found.append((conn.execute(came).scalar(), conn.execute(ended).scalar()))
+    known = [(int(came), int(ended)) for came, ended in found if came is not None and ended is not None]
+    return (max(came for came, _ in known), max(ended for _, ended in known)) if known else None
+
+
 def _by_name(found: Sequence[Any]) -> dict[str, int]:
     return {name: int(n) for name, n in found}
 
