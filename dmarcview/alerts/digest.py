@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from dmarcview import query
-from dmarcview.query import Filters
+from dmarcview.query import Completeness, Filters
 from dmarcview.store import incidents
 
 from . import memory
@@ -45,10 +45,8 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Week:
-    """All that a summary says. `coverage`: (reported, of so many sent); None without a sent log.
-
-    `complete`: (share of the usual volume whose reporters have reported on the last day, 0..1, of how many reporters);
-    None while nobody has a habit.
+    """All that a summary says. `coverage`: (reported, of so many sent); None without a sent log. `complete` is of the
+    last day.
     """
 
     first: date
@@ -57,7 +55,7 @@ class Week:
     lines: tuple[Line, ...]  # largest first
     more: int  # domains that are left out
     coverage: tuple[int, int] | None
-    complete: tuple[float, int, int] | None
+    complete: Completeness
     open: tuple[Incident, ...]
     opened: int
     cleared: tuple[Incident, ...]
@@ -84,10 +82,9 @@ def gather(store: Store, config: Config, now: int) -> Week:
     before = replace(span, since=first - timedelta(days=DAYS), until=first)
     lines = _lines(store, span, before)
     told = [memory.incident(row) for row in incidents.lately(store.ledger, now, now - DAYS * DAY)]
-    found = query.completeness(store, last, Filters(verified=span.verified))
     return Week(
         first, last, _sum(lines), tuple(lines[:DOMAINS]), max(0, len(lines) - DOMAINS), _coverage(store, config, span),
-        None if found.share is None else (found.share, found.arrived, found.expected),
+        query.completeness(store, last, Filters(verified=span.verified)),
         tuple(sorted((one for one in told if one.open), key=lambda one: (one.finding.level != ACT, -one.known))),
         sum(one.known >= now - DAYS * DAY for one in told), tuple(one for one in told if not one.open),
     )  # fmt: skip

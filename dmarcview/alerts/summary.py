@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import html
 
+from dmarcview.query.complete import words
+
 from .digest import Line, Week
 from .text import BAD, MUTED, RULE, Message, coded, day, document, link, moment, shown
 
@@ -47,7 +49,7 @@ def steps(week: Week) -> list[str]:
             f"Forged mail in the name of {shown(worst.domain)} was delivered ({worst.delivered:,} messages): when all "
             "of your own mail passes, a policy of quarantine or reject stops it."
         )
-    if week.complete is not None and week.complete[0] < LATE:
+    if week.complete.share is not None and week.complete.share < LATE:
         out.append(f"Reports on {day(week.last)} are late: `dmarcview doctor` says whether mail comes in.")
     if not out and not week.total.messages:
         out.append("Does the rua address in each record lead here? `dmarcview doctor` looks.")
@@ -88,9 +90,8 @@ def _incidents(week: Week) -> list[str]:
 
 def _figures(week: Week) -> list[str]:
     out = []
-    if week.complete is not None:
-        share, arrived, expected = week.complete
-        out.append(f"{day(week.last)} is {100 * share:.0f} % in: {arrived} of {expected} usual reporters.")
+    if week.complete.share is not None:
+        out.append(f"{day(week.last)} is {words(week.complete, shown)}.")
     if week.coverage is not None and week.coverage[1]:
         reported, sent = week.coverage
         out.append(
