@@ -128,7 +128,8 @@ def days(today: date, sender: str) -> list[date]:
 
 def attention(text: str, silent: Sequence[str]) -> list[str]:
     """Whether the list of what needs attention names who should be named."""
-    wanted = [f"{who} stopped reporting" for who in silent] + ["web1.example.org:"]
+    outside = [ip for one in SENDERS if one.name == "web1.example.org" for ip in one.addresses]
+    wanted = [f"{who} stopped reporting" for who in silent] + [f"{ip} still is in the SPF record" for ip in outside]
     return [f"overview: what needs attention does not say {words!r}" for words in wanted if words not in text]
 
 
