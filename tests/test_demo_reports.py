@@ -164,6 +164,28 @@ def test_dns_confirms_host_names_forward_and_back(server: demo_dns.Server) -> No
     assert set(named) == {"own", "service", "forwarder", "spoof"}
 
 
+def test_dns_has_the_key_of_every_selector_that_signs_in_our_name() -> None:
+    zones = demo_dns.zones(client="127.0.0.1", dkim_key="k", selector="demo", rua="dmarc@example.org")
+    keys = {f"{selector}._domainkey.{domain}." for sender in SENDERS for domain, selector in sender.signatures}
+    assert {name for name, kind in zones if kind == "TXT"} > keys
+    assert "k=ed25519" in zones["ed2026._domainkey.example.net.", "TXT"][0]
+
+
+def test_spf_records_list_what_passes_in_the_newest_reports_and_not_the_host_that_fell_out() -> None:
+    answers = demo_dns.answers(demo_dns.zones(client="127.0.0.1", dkim_key="k", selector="demo", rua="d@example.org"))
+    newest = [record for one in made()[-24:] for record in one.records]
+    seen = Counter[str]()
+    for record in newest:
+        (spf,) = record.shape.spf
+        text = answers.get(("TXT", spf.domain or ""), [b""])[0].decode()
+        if spf.domain in {sender.envelope_from for sender in SENDERS if sender.kind in ("own", "service")}:
+            assert (record.source_ip in text.replace("ip4:", "").replace("ip6:", "").split()) == (spf.result == "pass")
+            seen[spf.result or ""] += 1
+    assert seen["pass"] > 100
+    assert seen["fail"] > 0
+    assert answers["TXT", "web1.example.org"] == [b"v=spf1 -all"]
+
+
 def test_dns_ignores_what_is_no_query(server: demo_dns.Server) -> None:
     assert server.answer(b"\x00" * 3) is None
     assert ask(server, REPORTERS[0].domain, "TXT").answer
