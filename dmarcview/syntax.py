@@ -168,7 +168,8 @@ def _key(parser: argparse.ArgumentParser) -> None:
 
 
 def _dns(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("show", "check"), help="what to publish, or whether it is published")
+    parser.add_argument("action", choices=("show", "check", "history"),
+                        help="what to publish, whether it is published, or what was published when")  # fmt: skip
     parser.add_argument("domain", metavar="DOMAIN", help="domain in the From of your mail")
     parser.add_argument("--source", action="append", metavar="ADDRESS", help="address that mail leaves from; "
                         "by default [relay.delivery] source_ipv4 and source_ipv6, or this host's")  # fmt: skip
@@ -224,7 +225,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("reload", "relay:run_reload", "Tell what runs to read its settings again."),
     Command("demo", "run:run_demo", "A year of made-up traffic, and live mails.", _demo),
     Command("key", "key:run", "DKIM keys: make, list, show their DNS records, rotate, retire, import.", _key),
-    Command("dns", "dns:run", "What a sending domain must publish, and whether it does.", _dns),
+    Command("dns", "dns:run", "What a sending domain must publish, whether it does, and since when.", _dns),
     Command("test", "test:run", "Send a tagged mail, and explain what its receiver wrote into it.", _test),
     Command("prune", "keep:run_prune", "Delete what is past its retention.", _prune),
     Command("reindex", "keep:run_reindex", "Build ledger and records anew from the raw mails."),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from dmarcview.alerts.explain import RULES, explained
 from dmarcview.alerts.model import Finding, Member
+from dmarcview.alerts.overdue import EVERYONE
 from dmarcview.alerts.words import KINDS
 
 KEY = "selector s1 of example.org"
@@ -36,7 +37,9 @@ def told(*findings: Finding) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["dkim_failing", "signed_broken", "dmarc_failing"])
-@pytest.mark.parametrize("cause", ["selector s1", KEY, "example.org", "all senders of example.org", "s1 (own hosts)"])
+@pytest.mark.parametrize(
+    "cause", ["selector s1", KEY, "example.org", "all senders of example.org", "s1 (own hosts)", "several senders"]
+)
 def test_a_missing_key_explains_the_failures_that_name_it_or_its_domain(kind: str, cause: str) -> None:
     assert told(finding("key_missing", KEY), finding(kind, cause)) == [f"key_missing {KEY}"]
 
@@ -54,6 +57,14 @@ def test_a_missing_key_explains_the_failures_that_name_it_or_its_domain(kind: st
 )
 def test_a_missing_key_explains_nothing_else(kind: str, cause: str, fields: dict[str, Any]) -> None:
     assert len(told(finding("key_missing", KEY), finding(kind, cause, **fields))) == 2
+
+
+def test_what_dmarc_took_up_of_dkim_and_spf_is_explained_as_they_are() -> None:
+    by_key = finding("dmarc_failing", "192.0.2.7", members=(Member(f"DKIM of {KEY}", 5, 5),))
+    by_spf = finding("dmarc_failing", "192.0.2.8", members=(Member("SPF of 192.0.2.8", 5, 5),))
+    key, spf = finding("key_missing", KEY), finding("spf_lookups", "too many look-ups")
+    assert told(key, by_key, by_spf) == [f"key_missing {KEY}", "dmarc_failing 192.0.2.8"]
+    assert told(spf, by_key, by_spf) == ["spf_lookups too many look-ups", "dmarc_failing 192.0.2.7"]
 
 
 def test_a_key_that_was_missing_at_the_first_look_explains_what_began_before() -> None:
@@ -83,10 +94,32 @@ def test_a_broken_spf_record_explains_that_spf_fails(cause: Finding, wanted: int
 SILENT = [finding("reporter_silent", name) for name in ("big.example", "small.example")]
 
 
+def test_that_nobody_reports_on_a_domain_explains_the_silence_of_each_on_that_domain_only() -> None:
+    other = finding("reporter_silent", "big.example", domain="example.net")
+    assert told(finding("intake_fault", EVERYONE), *SILENT, other) == [
+        f"intake_fault {EVERYONE}",
+        "reporter_silent big.example",
+    ]
+
+
 @pytest.mark.parametrize("cause", ["mails wait in the spool", "the disk is full", "receive does not run"])
 def test_an_intake_that_stands_still_explains_every_silence(cause: str) -> None:
     other = finding("reporter_silent", "big.example", domain="example.net")
     assert told(finding("intake_fault", cause, domain=""), *SILENT, other) == [f"intake_fault {cause}"]
+
+
+@pytest.mark.parametrize(
+    ("cause", "wanted"),
+    [
+        (finding("intake_fault", "mails wait in the spool", domain=""), 1),
+        (finding("queue_stuck", "the relay does not run", domain=""), 1),
+        (finding("record_gone", "our address in the DMARC record at _dmarc.example.org"), 1),
+        (finding("record_gone", SPF), 2),
+        (finding("intake_fault", "the disk is nearly full", domain=""), 2),
+    ],
+)
+def test_that_nobody_reports_has_a_cause_too(cause: Finding, wanted: int) -> None:
+    assert len(told(cause, finding("intake_fault", EVERYONE))) == wanted
 
 
 def test_refused_reports_explain_the_silence_of_who_sent_them() -> None:
@@ -133,7 +166,8 @@ def test_what_is_silenced_stays_a_member_with_its_numbers_and_chains_end_at_the_
 
 def test_every_kind_of_the_table_is_a_kind_and_no_kind_explains_itself_in_a_circle() -> None:
     assert {kind for pair in RULES for kind in pair} <= set(KINDS)
-    below = {cause: {alarm for c, alarm in RULES if c == cause} for cause, _ in RULES}
+    pairs = [pair for pair in RULES if pair != ("intake_fault", "intake_fault")]  # a fault explains that nobody reports
+    below = {cause: {alarm for c, alarm in pairs if c == cause} for cause, _ in pairs}
     for start in below:
         reached, todo = set(), [start]
         while todo:
@@ -144,7 +178,17 @@ def test_every_kind_of_the_table_is_a_kind_and_no_kind_explains_itself_in_a_circ
         assert start not in reached
 
 
-CAUSES = ["", KEY, SPF, "selector s2", "the relay does not run", "mails wait in the spool", "big.example", "("]
+CAUSES = [
+    "",
+    KEY,
+    SPF,
+    "selector s2",
+    "the relay does not run",
+    EVERYONE,
+    "mails wait in the spool",
+    "big.example",
+    "(",
+]
 
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(KINDS)), st.sampled_from(CAUSES)), unique=True, max_size=25))

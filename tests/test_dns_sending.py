@@ -18,6 +18,8 @@ from dmarcview.commands import dns
 from dmarcview.commands.key import ring_of
 from dmarcview.dns import spf
 from dmarcview.dns.sending import Check, Sender, check, wanted
+from dmarcview.store import Store, records_seen
+from dmarcview.store.records_seen import Observed
 from dmarcview_relay.dkimdns import record
 from dmarcview_relay.keys import NEW, RETIRED, RETIRING, SIGNING, SigningKey
 from dmarcview_reports.trust_dns import FixedResolver
@@ -320,6 +322,31 @@ def test_what_is_shown_can_go_into_a_zone_file_as_it_is(tmp_path: Path, capsys: 
     assert {str(name) for name in zone} == {"@", "s1._domainkey", "_dmarc", "_mta-sts", "_smtp._tls"}
     assert ";   mode: testing" in out
     assert "; PTR: Give mail.example.org its address" in out
+
+
+def test_what_was_published_when_is_listed_record_by_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Store.open(tmp_path / "data") as store:
+        for at, value in ((0, "v=spf1 mx -all"), (900, "v=spf1 mx -all"), (1800, "12 look-ups, 1 void\nan error\x1b")):
+            one = Observed("example.org", "spf", "example.org", value)
+            records_seen.note(store.ledger, [one, one._replace(kind="dmarc", name="_dmarc.example.org", value="")], at)
+    assert command(tmp_path, "history", {}) == 0
+    lines = [line.split(None, 4) for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        ["first", "last", "kind", "name", "record"],
+        ["1970-01-01T00:00Z", "1970-01-01T00:30Z", "dmarc", "_dmarc.example.org", "none"],
+        ["1970-01-01T00:00Z", "1970-01-01T00:15Z", "spf", "example.org", "v=spf1 mx -all"],
+        ["1970-01-01T00:30Z", "1970-01-01T00:30Z", "spf", "example.org", "12 look-ups, 1 void; an error\\x1b"],
+    ]
+    assert command(tmp_path, "history", {}, as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)[0]["record"] == ""
+
+
+def test_a_domain_that_was_never_looked_at_has_no_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Store.open(tmp_path / "data").close()
+    assert command(tmp_path, "history", {}) == 0
+    assert capsys.readouterr().out == (
+        "Nothing is known of example.org yet. Its records are looked at every 6 hours while `dmarcview serve` runs.\n"
+    )
 
 
 def test_nothing_from_the_dns_can_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

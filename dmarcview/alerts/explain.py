@@ -15,9 +15,12 @@ from typing import NamedTuple
 from dmarcview.organisation import aligned
 from dmarcview.store.records_seen import CONSENT, DMARC, SPF
 
+from .causes import MANY as MANY_SENDERS
+from .causes import WORDS
 from .dnsdrift import OUR_ADDRESS, WHAT
 from .machine import FULL, MANY, NOT_RUNNING, SPOOL
 from .model import Finding, Member
+from .overdue import EVERYONE
 
 EARLY = timedelta(days=2)  # so long before its cause was seen an alarm may begin: a report's day, and the time of looks
 MEMBERS = 50  # most that a finding carries
@@ -85,19 +88,28 @@ def _in_time(cause: Finding, alarm: Finding) -> bool:
 
 
 def _key(cause: Finding, alarm: Finding, _: Silent) -> bool:
-    """The alarm names the selector, or else the domain, and no other selector."""
+    """The alarm, or what of DKIM is within it, names the selector; or else the domain, and no other selector."""
     if alarm.domain not in (cause.domain, *(member.name for member in cause.members)):
         return False
     (selector,) = _SELECTOR.findall(cause.cause)[:1] or [""]
-    named = _SELECTOR.findall(alarm.cause)
-    if named:
-        return selector.lower() in (name.lower().rstrip(",;:") for name in named)
-    words = {word.lower() for word in _WORD.findall(alarm.cause)}
-    return bool(words & {selector.lower(), cause.domain, alarm.domain})
+    texts = [alarm.cause, *_within(alarm, "dkim")]
+    if named := [name.lower().rstrip(",;:") for text in texts for name in _SELECTOR.findall(text)]:
+        return selector.lower() in named
+    words = {word.lower() for text in texts for word in _WORD.findall(text)}
+    return MANY_SENDERS in texts or bool(words & {selector.lower(), cause.domain, alarm.domain})
 
 
 def _spf(cause: Finding, alarm: Finding, _: Silent) -> bool:
-    return cause.domain == alarm.domain and (cause.kind == "spf_lookups" or cause.cause.startswith(WHAT[SPF]))
+    """The record fails, and with it SPF: for DMARC only where SPF is what failed."""
+    if cause.domain != alarm.domain or (alarm.kind == "dmarc_failing" and not _within(alarm, "spf")):
+        return False
+    return cause.kind == "spf_lookups" or cause.cause.startswith(WHAT[SPF])
+
+
+def _within(alarm: Finding, mechanism: str) -> list[str]:
+    """The causes of SPF or DKIM that an alarm of DMARC has taken up (see `causes.findings`)."""
+    start = f"{WORDS[mechanism]} of "
+    return [member.name.removeprefix(start) for member in alarm.members if member.name.startswith(start)]
 
 
 def _no_reports(cause: Finding, alarm: Finding, _: Silent) -> bool:
@@ -105,9 +117,22 @@ def _no_reports(cause: Finding, alarm: Finding, _: Silent) -> bool:
     return cause.domain == alarm.domain and cause.cause.startswith((WHAT[DMARC], WHAT[CONSENT], OUR_ADDRESS))
 
 
+def _everyone(cause: Finding, alarm: Finding, _: Silent) -> bool:
+    """Nobody at all reports, and here is why."""
+    if alarm.cause != EVERYONE or cause.domain not in ("", alarm.domain):
+        return False
+    return cause.cause in (SPOOL, FULL, NOT_RUNNING, MANY) or cause.cause.endswith("does not run")
+
+
+def _no_reports_at_all(cause: Finding, alarm: Finding, silent: Silent) -> bool:
+    return alarm.cause == EVERYONE and _no_reports(cause, alarm, silent)
+
+
 def _intake(cause: Finding, alarm: Finding, _: Silent) -> bool:
     """Nothing comes in at all; or what this reporter sends is refused."""
-    if cause.cause in (SPOOL, FULL) or cause.cause.endswith("does not run"):
+    if cause.domain not in ("", alarm.domain):
+        return False
+    if cause.cause in (SPOOL, FULL, EVERYONE) or cause.cause.endswith("does not run"):
         return True
     return any(aligned(member.name, alarm.cause) for member in cause.members)
 
@@ -128,9 +153,15 @@ RULES: Mapping[tuple[str, str], Rule] = MappingProxyType(
         ("key_missing", "dmarc_failing"): _key,
         ("key_missing", "mail_held"): _key,
         ("spf_lookups", "spf_failing"): _spf,
+        ("spf_lookups", "dmarc_failing"): _spf,
         ("record_gone", "spf_failing"): _spf,
+        ("record_gone", "dmarc_failing"): _spf,
         ("record_changed", "spf_failing"): _spf,
+        ("record_changed", "dmarc_failing"): _spf,
         ("record_gone", "reporter_silent"): _no_reports,
+        ("record_gone", "intake_fault"): _no_reports_at_all,
+        ("intake_fault", "intake_fault"): _everyone,
+        ("queue_stuck", "intake_fault"): _everyone,
         ("intake_fault", "reporter_silent"): _intake,
         ("queue_stuck", "reporter_silent"): _queue,
         ("mail_held", "reporter_silent"): _held,

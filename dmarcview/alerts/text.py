@@ -127,6 +127,8 @@ def usual(incident: Incident) -> str:
         return ""
     if found.kind.endswith("_failing"):
         return f"{_percent(found.usual)} fail"
+    if not found.usual:
+        return "none"
     return (
         f"{found.usual:,.0f} {found.words.counts}" if found.usual >= 10 else f"{found.usual:.1f} {found.words.counts}"
     )

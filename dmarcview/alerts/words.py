@@ -87,51 +87,54 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         # what the DNS says
         "spf_lookups": Kind(
             ACT, "look-ups", "The SPF record of {domain} is broken: {cause}",
-            "Receivers give up on it (RFC 7208 section 4.6.4), so SPF fails for all mail.",
-            "`dmarcview dns check {domain}` walks the record and names the includes that cost most.",
-            "The next look that finds it in order.",
+            "Receivers give up on it (RFC 7208 sections 2.6.7 and 4.6.4), so SPF fails for all mail.",
+            "`dmarcview dns check {domain}` walks the record and names what is wrong; `dmarcview dns history {domain}` "
+            "says what changed.",
+            "Two looks that find it in order.",
         ),
         "key_missing": Kind(
-            ACT, "looks", "The key is not in the DNS: {cause}",
-            "Mail is signed, or was reported as signed, with a selector whose key is not published.",
-            "`dmarcview dns show {domain}` prints the record to publish.",
-            "The next look that finds the key.",
+            ACT, "days", "The key is not in the DNS: {cause}",
+            "Mail is signed, or was reported as signed, with a selector whose key receivers do not find.",
+            "`dmarcview dns show {domain}` prints the record of a key of the relay; that of a service stands in its "
+            "settings.",
+            "Two looks that find the key, or reports that name the selector no more.",
         ),
         "record_changed": Kind(
-            WATCH, "looks", "A DNS record changed: {cause}",
+            WATCH, "changes", "A DNS record changed: {cause}",
             "What the domain publishes is not what it published before.",
-            "Was it you? If so, acknowledge this. If not, who can edit the zone?",
-            "An acknowledgement, or a week.",
+            "Was it you? If so, acknowledge this. If not, who can edit the zone? `dmarcview dns history {domain}` has "
+            "both records.",
+            "A week without another change.",
         ),
         "record_gone": Kind(
-            ACT, "looks", "A DNS record is gone: {cause}",
+            ACT, "days", "A DNS record is gone: {cause}",
             "The domain published it before, and it cannot be found any more.",
             "`dmarcview dns check {domain}` prints what should stand there.",
-            "The next look that finds it.",
+            "Two looks that find it.",
         ),
         # our own machine
         "intake_fault": Kind(
             ACT, "mails", "Reports are not taken in: {cause}",
-            "Report mails come, and do not become rows.",
+            "Report mails come, or should, and do not become rows.",
             "`dmarcview doctor`, then `dmarcview refused`.",
             "The fault gone at the next look.",
         ),
         "queue_stuck": Kind(
-            ACT, "mails", "Mail waits in the relay: {cause}",
+            ACT, "recipients", "Mail waits in the relay: {cause}",
             "Mail that the relay took has not left for hours.",
             "`dmarcview queue list` has the last reply of each far host.",
             "A queue that moves again.",
         ),
         "mail_held": Kind(
-            ACT, "mails", "The relay holds mail back: {cause}",
+            ACT, "recipients", "The relay holds mail back: {cause}",
             "Mail that was taken is not sent until somebody, or the DNS, lets it go.",
-            "`dmarcview queue list --state held` says why; `queue release` lets it go.",
+            "`dmarcview queue list --state held` (or dead) says why; `queue release` lets it go.",
             "No held mail.",
         ),
         "certificate": Kind(
-            ACT, "days left", "A certificate ends soon: {cause}",
-            "Others will refuse to talk to us by TLS once it has ended.",
-            "Renew it; the file is read again by itself.",
+            ACT, "days overdue", "A certificate needs to be renewed: {cause}",
+            "Once it has ended, others refuse to talk to us by TLS.",
+            "Does what renews it still run? The new file is read by itself.",
             "A certificate that lasts.",
         ),
     }

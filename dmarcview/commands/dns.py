@@ -1,4 +1,4 @@
-"""`dmarcview dns`: what a sending domain must publish, and whether it does."""
+"""`dmarcview dns`: what a sending domain must publish, whether it does, and what it published when."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import argparse
 import os
 import sys
 import textwrap
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from dmarcview.commands import settings
 from dmarcview.exits import REFUSED, TAKEN, Misuse
-from dmarcview.terminal import is_tty, print_json, safe, width
+from dmarcview.terminal import is_tty, print_json, safe, table, width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dmarcview.config import Config
     from dmarcview.dns.sending import Check
     from dmarcview_reports.trust_dns import Resolver
 
@@ -32,6 +34,8 @@ def run(args: argparse.Namespace, ask: Resolver | None = None) -> int:
     from dmarcview_reports.trust_dns import DnsFailure
 
     config = settings(args)
+    if args.action == "history":
+        return _history(args, config)
     try:
         sender = sender_of(config, args.domain, args.source or ())
         if args.action == "show":
@@ -51,6 +55,36 @@ def run(args: argparse.Namespace, ask: Resolver | None = None) -> int:
     else:
         _print(checks)
     return REFUSED if any(one.state == FAIL for one in checks) else TAKEN
+
+
+def _history(args: argparse.Namespace, config: Config) -> int:
+    """Every record that the looks of alerts have found, as long as it stood, oldest first."""
+    from dmarcview.commands import open_store
+    from dmarcview.store import records_seen
+    from dmarcview_relay.keyfile import KeyFault
+    from dmarcview_relay.keys import checked_domain
+
+    try:
+        domain = checked_domain(args.domain)
+    except KeyFault as fault:
+        raise Misuse(str(fault)) from None
+    with open_store(config, read_only=True) as store:
+        found = records_seen.history(store.ledger, [domain])
+    rows = [(_moment(one.first), _moment(one.last), one.kind, one.name, one.value) for one in found]
+    heads = ("first", "last", "kind", "name", "record")
+    if args.json:
+        print_json([dict(zip(heads, row, strict=True)) for row in rows])
+    elif rows:
+        table(heads, [(*row[:4], row[4].replace("\n", "; ") or "none") for row in rows])
+    else:
+        hours = config.alerts.dns_hours
+        when = f"every {hours:g} hours while `dmarcview serve` runs" if hours else "never: set [alerts] dns_hours"
+        print(f"Nothing is known of {domain} yet. Its records are looked at {when}.")
+    return TAKEN
+
+
+def _moment(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
 def _show(args: argparse.Namespace, checks: Sequence[Check]) -> int:
