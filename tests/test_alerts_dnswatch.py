@@ -250,7 +250,7 @@ def test_a_key_in_use_that_vanishes_is_told_within_minutes_of_the_look_that_miss
         assert world.after(60) == []
     one = the(world.after(CONFIRM_SECONDS + 60), "key_missing")
     assert (one.words.level, one.cause, one.domain) == ("act", "selector s1 of example.org", "example.org")
-    assert (one.usual, one.weight, one.members) == (0.0, 1, (("example.org", 0, 100),))
+    assert (one.usual, one.weight, one.members) == (0.0, 1, (("example.org", 100, 0),))
     assert KEY in one.text
     assert "100 messages" in one.text
     world.answers["TXT", NAME] = [KEY.encode()]

@@ -330,15 +330,16 @@ def test_what_was_published_when_is_listed_record_by_record(tmp_path: Path, caps
             one = Observed("example.org", "spf", "example.org", value)
             records_seen.note(store.ledger, [one, one._replace(kind="dmarc", name="_dmarc.example.org", value="")], at)
     assert command(tmp_path, "history", {}) == 0
-    lines = [line.split(None, 4) for line in capsys.readouterr().out.splitlines()]
-    assert lines == [
-        ["first", "last", "kind", "name", "record"],
-        ["1970-01-01T00:00Z", "1970-01-01T00:30Z", "dmarc", "_dmarc.example.org", "none"],
-        ["1970-01-01T00:00Z", "1970-01-01T00:15Z", "spf", "example.org", "v=spf1 mx -all"],
-        ["1970-01-01T00:30Z", "1970-01-01T00:30Z", "spf", "example.org", "12 look-ups, 1 void; an error\\x1b"],
+    assert capsys.readouterr().out.splitlines() == [
+        "dmarc     _dmarc.example.org",
+        "  1970-01-01 00:00 to 1970-01-01 00:30  no record",
+        "spf       example.org",
+        "  1970-01-01 00:00 to 1970-01-01 00:15  v=spf1 mx -all",
+        "  1970-01-01 00:30 to 1970-01-01 00:30  12 look-ups, 1 void; an error\\x1b (seen once)",
     ]
     assert command(tmp_path, "history", {}, as_json=True) == 0
-    assert json.loads(capsys.readouterr().out)[0]["record"] == ""
+    first = json.loads(capsys.readouterr().out)[0]
+    assert (first["value"], first["first"], first["last"]) == ("", "1970-01-01 00:00", "1970-01-01 00:30")
 
 
 def test_a_domain_that_was_never_looked_at_has_no_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,7 +89,7 @@ def findings(
             rows = records.get((domain, DKIM, key.name), ())
             if rows and _used(key, newest):
                 members = keys.setdefault(key.name, (key, [], rows))[1]
-                members.append(Member(domain, 0, key.messages))
+                members.append(Member(domain, key.messages, 0))  # how many of them failed is not known here
     for key, members, rows in keys.values():  # one key may sign for several domains
         found += _key(key, members, rows, now)
     return found
@@ -208,7 +208,7 @@ def _key(key: InUse, members: Sequence[Member], rows: Rows, now: int) -> list[Fi
 
 
 def _use(key: InUse, members: Sequence[Member]) -> str:
-    messages = sum(one.total for one in members)
+    messages = sum(one.failed for one in members)
     return f"Recent reports have {messages} messages signed with it, the newest of {key.last_day}."
 
 

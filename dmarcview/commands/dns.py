@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from dmarcview.commands import settings
 from dmarcview.exits import REFUSED, TAKEN, Misuse
-from dmarcview.terminal import is_tty, print_json, safe, table, width
+from dmarcview.terminal import is_tty, print_json, safe, width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dmarcview.config import Config
     from dmarcview.dns.sending import Check
+    from dmarcview.store.records_seen import Seen
     from dmarcview_reports.trust_dns import Resolver
 
 _COLOURS = {"ok": "\x1b[32m", "note": "\x1b[36m", "warn": "\x1b[33m", "fail": "\x1b[31m"}
@@ -70,12 +71,13 @@ def _history(args: argparse.Namespace, config: Config) -> int:
         raise Misuse(str(fault)) from None
     with open_store(config, read_only=True) as store:
         found = records_seen.history(store.ledger, [domain])
-    rows = [(_moment(one.first), _moment(one.last), one.kind, one.name, one.value) for one in found]
-    heads = ("first", "last", "kind", "name", "record")
     if args.json:
-        print_json([dict(zip(heads, row, strict=True)) for row in rows])
-    elif rows:
-        table(heads, [(*row[:4], row[4].replace("\n", "; ") or "none") for row in rows])
+        print_json(
+            [one._asdict() | {"first": _moment(one.first), "last": _moment(one.last), "lasts": one.lasts}
+             for one in found]
+        )  # fmt: skip
+    elif found:
+        _print_history(found)
     else:
         hours = config.alerts.dns_hours
         when = f"every {hours:g} hours while `dmarcview serve` runs" if hours else "never: set [alerts] dns_hours"
@@ -83,8 +85,23 @@ def _history(args: argparse.Namespace, config: Config) -> int:
     return TAKEN
 
 
+def _print_history(found: Sequence[Seen]) -> None:
+    """Record by record: from the first look that found it so until the last one, UTC, and its text."""
+    room = min(width(), _READABLE) if is_tty(sys.stdout) else 10_000
+    before = None
+    for one in found:
+        if one[:3] != before:
+            print(f"{one.kind:<9} {safe(one.name)}")
+        before = one[:3]
+        text = (one.value.replace("\n", "; ") or "no record") + ("" if one.lasts else " (seen once)")
+        first, *rest = _wrapped(text, room - 28) or [""]
+        print(f"  {_moment(one.first)} to {_moment(one.last)}  {first}")
+        for line in rest:
+            print(" " * 40 + line)
+
+
 def _moment(at: int) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%MZ")
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def _show(args: argparse.Namespace, checks: Sequence[Check]) -> int:
