@@ -260,6 +260,22 @@ def test_a_dmarc_record_is_told_once(house: House) -> None:
     assert told() == ["_dmarc.example.org"]
 
 
+def test_the_dmarc_record_of_the_domain_above_counts_for_a_subdomain(house: House) -> None:
+    house.conf = house.conf.replace("[receive]", '[receive]\nrua = ["rua@example.com"]')
+    text = "v=DMARC1; p=none; rua=mailto:rua@example.com"
+    answers: dict[tuple[str, str], Any] = {("TXT", "_dmarc.example.org"): [text.encode()]}
+    consent = "example.org._report._dmarc.example.com"
+    own = house.conf
+    house.conf = own + '[domains]\nwatched = ["news.example.org"]\n'
+    counts = Finding(OK, "_dmarc.news.example.org", f"none of its own; that of example.org counts: {text}")
+    assert house.the("_dmarc.news.example.org", answers) == [counts]
+    assert [one.state for one in house.the(consent, answers)] == [FAIL]
+    house.conf = own + '[domains]\nwatched = ["example.org", "news.example.org"]\n'
+    assert house.the("_dmarc.news.example.org", answers) == [counts]
+    assert [one.state for one in house.the(consent, answers)] == [FAIL], "told once"
+    assert [one.state for one in house.the("_dmarc.news.example.org", {})] == [FAIL]
+
+
 def test_the_records_of_each_sender_are_looked_up_once(house: House) -> None:
     key = KeyRing(house.relay / "keys").new("example.org", "s1")
     house.conf = house.conf.replace('["@example.org"]', '["@example.org", "a@example.net"]')

@@ -10,6 +10,7 @@ from dmarcview import config as configuration
 from dmarcview.config import Config
 from dmarcview.dns import addresses, exchangers, published
 from dmarcview.doctor.finding import FAIL, OK, WARN, Clock, Finding, lasted
+from dmarcview.organisation import organisational
 from dmarcview_reports.spool_state import BACKLOG_SECONDS, state
 from dmarcview_reports.trust_dns import DnsFailure, Resolver
 
@@ -109,9 +110,11 @@ def records(config: Config, ask: Resolver) -> Iterator[Finding]:
 
 def _domain(domain: str, config: Config, ask: Resolver) -> Iterator[Finding]:
     found = published(domain, ask)
-    name = f"_dmarc.{domain}"
+    name, record, parent = f"_dmarc.{domain}", found.record, organisational(domain)
+    if record is None and parent != domain and (above := published(parent, ask)).record:  # RFC 9989 section 4.10
+        found, record = above, f"none of its own; that of {parent} counts: {above.record}"
     ours = config.receive.rua[0] if config.receive.rua else "dmarc@your.host"
-    if found.record is None:
+    if record is None:
         yield Finding(FAIL, name, "no DMARC record, or several", f'Publish one: "v=DMARC1; p=none; rua=mailto:{ours}"')
         return
     accepted = {address.lower() for address in config.receive.rua}
@@ -119,7 +122,9 @@ def _domain(domain: str, config: Config, ask: Resolver) -> Iterator[Finding]:
         told = ", ".join(one.address for one in found.destinations) or "no rua"
         yield Finding(WARN, name, told, f"No report comes here: add rua=mailto:{ours}")
     else:
-        yield Finding(OK, name, found.record)
+        yield Finding(OK, name, record)
+    if found.domain != domain and found.domain in config.domains.watched:
+        return  # its destinations are told there
     for one in found.destinations:
         if one.authorised is False:
             yield Finding(FAIL, one.record, "missing", f'{one.address} gets nothing until this TXT holds "v=DMARC1".')
