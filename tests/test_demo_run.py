@@ -91,7 +91,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
 @pytest.mark.browser
 def test_the_demos_own_check_passes() -> None:
     need("chromium", "chromium")
-    done = subprocess.run([*COMMAND, "demo", "--check"], capture_output=True, text=True, check=False, timeout=400)
+    done = subprocess.run([*COMMAND, "demo", "--check"], capture_output=True, text=True, check=False, timeout=500)
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "All numbers on the pages are those that were sent." in done.stdout

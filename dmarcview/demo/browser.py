@@ -94,6 +94,11 @@ class Browser:
         self.page.wait_for_selector(f"#{id} {until}", timeout=PAGE_SECONDS * 1000)
         return self.page.inner_text(f"#{id}")
 
+    def ids(self, selector: str) -> list[str]:
+        """The ids of the elements that a CSS selector finds, in the order of the page."""
+        found: list[str] = self.page.eval_on_selector_all(selector, "all => all.map(one => one.id)")
+        return found
+
     def table(self, id: str) -> list[dict[str, str]]:
         """The rows of a chart that is shown as a table, by the heads of their columns."""
         self.page.click(f"#{id}-button", timeout=PAGE_SECONDS * 1000)

@@ -26,6 +26,8 @@ SHOWN = 30  # days on the page
 RELAYED, ATTACKED = "example.org", "example.com"
 LOST_SHARE = 20.0  # percent of own mail with a good signature, at most, while the key is lost; twice that otherwise
 WAVE = 10  # times the usual number of blocked messages, at least, on each day of the wave
+PAGE_SECONDS = 60.0
+HAPPENED = {"dkim_broken", "bypass", "forged", "forwarded", "unreported"}  # to the relayed domain, within SHOWN days
 BLOCKED = next(one.name for one in theme.OUTCOMES if one.key == "unknown_blocked")
 
 Table = Sequence[dict[str, str]]
@@ -104,6 +106,33 @@ def quiet(told: Any, wanted: set[str]) -> list[str]:
     """Whether the month's JSON tells of the reporters that went silent."""
     said = {one["receiver"] for one in told["findings"] if one["code"] == "unreported"}
     return [f"reconcile: {who} went silent, and nothing says that mail to it is not reported" for who in wanted - said]
+
+
+def _reconcile_page(world: World, browser: Browser, filled: Filled, today: date) -> list[str]:
+    """The page Reconcile shows the same numbers, and of the last month what happened and nothing else."""
+    wanted, url = filled.loop, world.up().url
+    others = sum(wanted.other.values())
+    numbers = {
+        "reconcile-sent": sum(wanted.sent.values()),
+        "reconcile-reported": sum(wanted.reported.values()) + others,
+        "reconcile-broken": sum(wanted.broken.values()),
+        "reconcile-unsent": others,
+    }
+    browser.open(f"{url}reconcile?domain={RELAYED}&from={today - timedelta(days=DAYS + 1)}&to={today}")
+    shown, _ = browser.wait(lambda seen: numbers.items() <= seen.items(), PAGE_SECONDS)
+    found = [
+        f"page reconcile: {name} shows {shown.get(name, 'nothing')}, made were {value}"
+        for name, value in numbers.items()
+        if shown.get(name) != value
+    ]
+    browser.open(f"{url}reconcile?domain={RELAYED}&from={today - timedelta(days=SHOWN)}&to={today - timedelta(days=1)}")
+    browser.text("reconcile-findings", "[id^=finding-]")
+    told = {name.removeprefix("finding-") for name in browser.ids("[id^=finding-]")}
+    if told != HAPPENED:
+        found.append(f"page reconcile: it tells of {sorted(told)}, true is {sorted(HAPPENED)}")
+    if not found:
+        print("page reconcile: " + ", ".join(f"{name} {value:,}" for name, value in numbers.items()), flush=True)
+    return found
 
 
 def _overview(world: World, browser: Browser, filled: Filled, today: date) -> list[str]:  # noqa: ARG001 - one of CHECKS
@@ -187,4 +216,9 @@ def _new_sender(world: World, browser: Browser, filled: Filled, today: date) -> 
     )
 
 
-CHECKS: tuple[Callable[[World, Browser, Filled, date], list[str]], ...] = (_reconcile, _overview, _new_sender)
+CHECKS: tuple[Callable[[World, Browser, Filled, date], list[str]], ...] = (
+    _reconcile,
+    _reconcile_page,
+    _overview,
+    _new_sender,
+)
