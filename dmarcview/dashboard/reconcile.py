@@ -48,7 +48,8 @@ class ReconcileFrames:
     def compared(self, view: url.View) -> Told[Compared]:
         """The comparison of a view's window, domain and class, whatever its result."""
         asked, window = self.filters(view), self.window(view)
-        version = (self.frames.version(), self.sent.version(), self.frames.today())
+        hour = int(self.store.clock()) // 3_600  # days become complete without a new report
+        version = (self.frames.version(), self.sent.version(), self.frames.today(), hour)
         return self.slowly.ask((asked, window), version, lambda: self._compare(asked, window))
 
     def rows(self, view: url.View) -> pd.DataFrame:
