@@ -7,6 +7,7 @@ import json
 import logging
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,6 +95,16 @@ def test_a_service_that_cannot_be_reached_is_told_by_its_fault(tmp_path: Path, u
     with http_peer() as peer, pytest.raises(NotTaken, match=words) as caught:
         channels.send(channel(tmp_path, url.format(port=gone.port, open=peer.port)), MESSAGE)
     assert HUSH not in str(caught.value)
+
+
+def test_a_service_that_drips_is_left_after_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "SECONDS", 0.5)
+    with http_peer() as peer:
+        peer.drip = True
+        begin = time.monotonic()
+        with pytest.raises(NotTaken, match="it does not answer in time"):
+            channels.send(channel(tmp_path, f"ntfy://{peer.place}/alarms"), MESSAGE)
+        assert time.monotonic() - begin < 4
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,18 @@ def test_every_gauge_has_help_a_unit_and_a_name_by_the_conventions(store: Store,
             assert family.name.endswith("_timestamp_seconds")
 
 
+def test_the_docs_name_every_gauge_and_the_sample_rules_no_other(store: Store, client: Any) -> None:
+    Queue(store.data / "relay", reserve=0).close()
+    text = client.get("/mail/metrics", headers={"Host": "localhost"}).get_data(as_text=True)
+    known = {family.name for family in text_string_to_metric_families(text)}
+    docs = Path(__file__).parent.parent / "docs"
+    named = re.compile(r"dmarcview_[a-z_]+")
+    table = (docs / "alerts.md").read_text().partition("## Prometheus")[2]
+    assert set(named.findall(table)) == known
+    rules = (docs / "operating.md").read_text().partition("### Rules for Prometheus")[2].partition("\n## ")[0]
+    assert set(named.findall(rules)) <= known
+
+
 def test_the_guard_of_the_pages_stands_before_them(client: Any) -> None:
     assert client.get("/mail/metrics", headers={"Host": "evil.test"}).status_code == 421
     assert client.post("/mail/metrics", headers={"Host": "localhost"}).status_code == 405

@@ -143,6 +143,14 @@ def test_without_a_key_it_goes_unsigned(tmp_path: Path) -> None:
     assert "DKIM-Signature" not in read(host.mails[0])
 
 
+def test_where_nobody_may_send_by_a_relay_mail_goes_to_the_hosts_at_once_and_has_no_mark(tmp_path: Path) -> None:
+    with standing(FarHost()) as host:
+        outcome = sent(setup(tmp_path, free_port(), host.port, senders=()), past="mail waits in it")
+    assert outcome.way == "to the recipients' hosts"
+    assert str(read(host.mails[0])["Subject"]).startswith("[dmarcview] Mail of")
+    assert "past the relay" not in host.mails[0].decode()
+
+
 @pytest.mark.parametrize(
     ("rule", "words"),
     [

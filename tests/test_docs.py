@@ -33,7 +33,7 @@ def test_every_setting_is_documented() -> None:
         assert f"`{path[-1]}`" in page, path
 
 
-@pytest.mark.parametrize("name", ["operating.md", "flow.md"])
+@pytest.mark.parametrize("name", ["operating.md", "flow.md", "alerts.md"])
 def test_settings_shown_in_the_docs_are_accepted(name: str, tmp_path: Path) -> None:
     text = (DOCS / name).read_text()
     for block in re.findall(r"```toml\n(.*?)```", text, re.S):

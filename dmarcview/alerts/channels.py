@@ -45,6 +45,7 @@ _FAULTS = (
     ("NameResolutionError", "its name is not in the DNS"),
     ("Connection refused", "it refuses the connection"),
     ("timed out", "it does not answer in time"),
+    ("did not finish within", "it does not answer in time"),
     ("onnection", "no connection came about"),
 )
 _LOGGERS = ("apprise", "urllib3", "requests", "requests_oauthlib", "oauthlib")  # all of them write addresses

@@ -3,6 +3,7 @@
 The relay signs, queues and tries for days, so it comes first. It may be the fault that the mail is about: then, and
 when it is silent or declines, the mail goes to the hosts that the recipients' domains name, by the routes of [relay],
 with as much TLS as they offer (DANE and MTA-STS still demand theirs), signed when there is a key. Its subject says so.
+Where [relay] senders is empty there is no relay to speak of, and mail goes that way at once.
 """
 
 from __future__ import annotations
@@ -60,10 +61,12 @@ def sender(config: Config) -> Address:
     """Who such mails are from: as set; else `alerts@` what [relay] senders allows first, or one address that it names;
     else `alerts@` the first watched domain, or this host. Raises NotTaken.
     """
-    names = [one.removeprefix("@") for one in config.relay.senders if one.startswith("@")]
-    listed = [one for one in config.relay.senders if "@" in one[1:] and not one.startswith(("/", "."))]
-    names += [] if listed else [*config.domains.watched, config.relay.hostname or socket.getfqdn()]
-    first = config.alerts.mail_from or (f"alerts@{names[0]}" if names else listed[0])
+    senders = config.relay.senders
+    domains = [one for one in senders if one.startswith("@")]
+    addresses = [one for one in senders if "@" in one and not one.startswith(("@", "/", "./", "../"))]
+    places = [*config.domains.watched, config.relay.hostname or socket.getfqdn()]
+    allowed = [*(f"alerts{one}" for one in domains), *addresses, *(f"alerts@{one}" for one in places)]
+    first = config.alerts.mail_from or allowed[0]
     try:
         return read_address(first)
     except AddressError as error:
@@ -88,6 +91,11 @@ def send(
     if not to:
         raise NotTaken("[alerts] mail_to names nobody")
     mail = Envelope(sender(config), to, message, now, name)
+    if not config.relay.senders:  # nobody may send through a relay here: there is none to go past
+        only = _directly(config, mail, "", resolver)
+        if not only.taken:
+            raise NotTaken(only.fault)
+        return only
     if past:
         direct = _directly(config, mail, past, resolver)
         through = direct if direct.taken else _relayed(config, mail)
@@ -170,7 +178,7 @@ def _directly(config: Config, mail: Envelope, past: str, resolver: Resolver | No
         found = asyncio.run(asyncio.wait_for(_delivered(config, mail, signed, asked), DIRECT_SECONDS))
     except TimeoutError:
         return Outcome((), "", f"not delivered in {DIRECT_SECONDS:g} s")
-    return found._replace(way=f"past the relay: {past}")
+    return found._replace(way=f"past the relay: {past}" if past else "to the recipients' hosts")
 
 
 def _signed(config: Config, content: bytes, author: Address) -> bytes:
