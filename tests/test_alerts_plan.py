@@ -124,14 +124,6 @@ def test_a_cause_that_comes_and_goes_is_one_message_a_day() -> None:
     assert plan.due(ROW, before, NOON - 3_600 + DAY) == OPENED
 
 
-def test_of_days_left_fewer_are_worse() -> None:
-    row = replace(ROW, kind="certificate", weight=13)
-    told = [notice(1, OPENED, NOON + 900, 14)]
-    assert plan.due(row, told, NOON + 2 * DAY) == ""
-    assert plan.due(replace(row, weight=7), told, NOON + 7 * DAY) == WORSE
-    assert plan.due(replace(row, weight=40), told, NOON + 7 * DAY) == ""
-
-
 def test_the_ledger_knows_what_was_said_of_a_cause(tmp_path: Path) -> None:
     with Store.open(tmp_path) as store:
         first = incidents.settle(store.ledger, [ROW], NOON)[0].row

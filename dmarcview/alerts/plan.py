@@ -16,7 +16,6 @@ GROUP_SECONDS = 900  # so long an incident waits for its members before it is to
 TIMES = 1.5  # as heavy as it was told last: worse, when that is a day ago
 TIMES_A_DAY = 3.0  # the same, when it was told on this very day
 TOLD_LATE_SECONDS = DAY  # what cleared longer ago is not told any more
-FALLING = frozenset({"certificate"})  # days left: less is worse
 
 
 def due(row: Row, notices: Sequence[Notice], now: int) -> str:
@@ -54,10 +53,8 @@ def _worse(row: Row, last: Notice, times: float) -> bool:
     if not _heavier(row, last.weight, times):
         return False
     days = max(1, (last.at - row.first_day) // DAY + 1)
-    return row.kind in FALLING or row.weight - last.weight >= last.weight / days
+    return row.weight - last.weight >= last.weight / days
 
 
 def _heavier(row: Row, before: int, times: float) -> bool:
-    if row.kind in FALLING:
-        return row.weight < before and row.weight * times <= before
     return row.weight > before and row.weight >= before * times
