@@ -12,7 +12,9 @@ COMPILE := $(UV) compile --quiet --universal --python-version 3.11 --generate-ha
 # or "file:pattern:package".
 TEST_PEERS := chromium:chromium smtp-source:postfix swaks:swaks perl:Net::SSLeay:libnet-ssleay-perl \
 	msmtp:msmtp initdb:postgresql opendkim:opendkim rspamd:rspamd perl:Mail::DKIM::Verifier:libmail-dkim-perl nsd:nsd \
-	file:/usr/lib/*/sasl2/libscram.so:libsasl2-modules openssl:openssl systemd-analyze:systemd
+	file:/usr/lib/*/sasl2/libscram.so:libsasl2-modules openssl:openssl systemd-analyze:systemd ip:iproute2 \
+	redis-server:redis-server opendmarc:opendmarc mariadbd:mariadb-server perl:DBD::mysql:libdbd-mysql-perl \
+	perl:Switch:libswitch-perl perl:HTTP::Message:libhttp-message-perl
 
 export UV_PYTHON := $(BIN)/python
 # Compiled once: each of the many processes of a run starts a second sooner.
@@ -21,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench fuzz build lock reference peers clean
+.PHONY: help setup demo test check loop bench fuzz build lock reference peers clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -53,6 +55,9 @@ check: setup ## ruff, mypy --strict, import rules
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache > .venv/imports.txt || { cat .venv/imports.txt; exit 1; }
+
+loop: setup peers ## our mail to real receivers and their reports back, number for number; needs root
+	@$(BIN)/python -m pytest --quiet --capture=no tests/test_closed_loop.py $(ARGS)
 
 bench: setup $(PARSEDMARC)/bin/parsedmarc ## speed, as ratios to peers in the same run
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -31,7 +31,11 @@ def need_perl(module: str, package: str) -> str:
 
 def lacking(name: str, package: str) -> NoReturn:
     """Skip the test, or fail it in CI, for want of `name`."""
-    message = f"needs {name}: apt-get install {package}"
+    unable(f"needs {name}: apt-get install {package}")
+
+
+def unable(message: str) -> NoReturn:
+    """Skip the test, or fail it in CI, because it cannot be made here."""
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)
