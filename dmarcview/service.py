@@ -145,6 +145,7 @@ def ingest(config: Config, status: Path, stop: Stop, *, once: bool = False) -> i
 
     Returns the number of refused inputs. Raises StoreError when the store cannot be opened.
     """
+    from dmarcview.alerts.run import Alerts
     from dmarcview.shipping import Shipping
     from dmarcview.upkeep import Upkeep, classify, open_store
     from dmarcview_reports.ingest import Ingest
@@ -152,6 +153,7 @@ def ingest(config: Config, status: Path, stop: Stop, *, once: bool = False) -> i
     verdict = judge(config)
     store = open_store(config)
     upkeep = None if once else Upkeep(config, verdict)
+    alerts = Alerts(config, open_store(config)) if config.alerts.check and not once else None
     shipping = Shipping(configuration.data_dir(config) / "relay", store.ledger)
     worker = Ingest(
         spool(config),
@@ -169,12 +171,16 @@ def ingest(config: Config, status: Path, stop: Stop, *, once: bool = False) -> i
         else:
             upkeep.start()
             shipping.start()
+            if alerts is not None:
+                alerts.start()
             write_status(status, {})
             worker.run(stop)
     finally:
         status.unlink(missing_ok=True)
         worker.close()
         shipping.stop()
+        if alerts is not None:
+            alerts.stop()
         if upkeep is not None:
             upkeep.stop()
         store.close()

@@ -99,6 +99,11 @@ def _key(cause: Finding, alarm: Finding, _: Silent) -> bool:
     return MANY_SENDERS in texts or bool(words & {selector.lower(), cause.domain, alarm.domain})
 
 
+def _same(cause: Finding, alarm: Finding, _: Silent) -> bool:
+    """One selector of one domain."""
+    return cause.domain == alarm.domain and cause.cause == alarm.cause
+
+
 def _spf(cause: Finding, alarm: Finding, _: Silent) -> bool:
     """The record fails, and with it SPF: for DMARC only where SPF is what failed."""
     if cause.domain != alarm.domain or (alarm.kind == "dmarc_failing" and not _within(alarm, "spf")):
@@ -152,6 +157,7 @@ RULES: Mapping[tuple[str, str], Rule] = MappingProxyType(
         ("key_missing", "dkim_failing"): _key,
         ("key_missing", "dmarc_failing"): _key,
         ("key_missing", "mail_held"): _key,
+        ("signed_broken", "dkim_failing"): _same,
         ("spf_lookups", "spf_failing"): _spf,
         ("spf_lookups", "dmarc_failing"): _spf,
         ("record_gone", "spf_failing"): _spf,

@@ -1,0 +1,232 @@
+"""`dmarcview alerts check|list|show|ack|mute|test|backtest`: what is wrong, since when, and what to check first."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING, Any
+
+from dmarcview.commands import open_store, settings
+from dmarcview.commands.ask import catch_up, iso
+from dmarcview.commands.label import who
+from dmarcview.exits import REFUSED, TAKEN, Misuse
+from dmarcview.terminal import facts, number, print_json, safe, share, table
+
+if TYPE_CHECKING:
+    from dmarcview.alerts.model import Incident
+    from dmarcview.config import Config
+
+DAY = 86_400
+MUTE_DAYS = 7
+CALM = "Nothing is wrong that alerts know of."
+
+
+def run(args: argparse.Namespace) -> int:
+    """Dispatch the actions."""
+    actions = {"check": _check, "list": _list, "show": _show, "ack": _ack, "mute": _mute, "test": _test,
+               "backtest": _backtest}  # fmt: skip
+    return actions[args.action](args, settings(args))
+
+
+def _check(args: argparse.Namespace, config: Config) -> int:
+    """Look now, the DNS too, and remember. 1 when something that asks for action is open."""
+    from dmarcview.alerts import memory, run
+    from dmarcview.commands.sent import ship
+
+    catch_up(config)
+    ship(config)
+    with open_store(config) as store:
+        now, watching = int(store.clock()), run.watches(config, store)
+        if not args.no_network:
+            watching.dns.step()
+        run.check(store, config, now, watching)
+        found = memory.listed(store.ledger, now, open_only=True)
+    _print(found, as_json=args.json)
+    return REFUSED if any(one.finding.level == "act" and not one.acked for one in found) else TAKEN
+
+
+def _list(args: argparse.Namespace, config: Config) -> int:
+    """What is remembered: open incidents, with --all the ended ones, too."""
+    from dmarcview.alerts import memory
+
+    with open_store(config, read_only=True) as store:
+        found = memory.listed(store.ledger, int(store.clock()), open_only=not args.all, limit=args.limit or None)
+    _print(found, as_json=args.json)
+    return TAKEN
+
+
+def _show(args: argparse.Namespace, config: Config) -> int:
+    """All that is known of one incident, and the messages about it."""
+    from dmarcview.store import incidents
+
+    with open_store(config, read_only=True) as store:
+        one = _one(args, store.ledger, int(store.clock()))
+        told = incidents.told(store.ledger, one.id)
+    finding = one.finding
+    if args.json:
+        print_json(_as_json(one) | {"messages": [
+            {"kind": note.kind, "channel": note.channel, "at": iso(note.at), "tries": note.tries,
+             "done": iso(note.done) if note.done else None, "error": note.error} for note in told]})  # fmt: skip
+        return TAKEN
+    usual = "" if finding.usual is None else f"{finding.usual:.1%}" if finding.usual <= 1 else number(finding.usual)
+    facts([
+        ("what", finding.title), ("means", finding.words.meaning), ("found", finding.text),
+        ("since", f"{finding.first_day} (when it happened)"), ("until", str(finding.last_day)),
+        ("known since", f"{_at(one.known)} (when we knew)"), ("counts", _counts(one)), ("usual", usual or "-"),
+        ("complete", finding.completeness or "-"), ("check first", finding.check), ("clears by", finding.words.clears),
+        ("page", finding.page + finding.query), ("state", _state(one)),
+    ])  # fmt: skip
+    if one.note:
+        facts([("note", one.note)])
+    if finding.members:
+        print()
+        table(("touches", "failed", "of"),
+              [(member.name, number(member.failed), number(member.total)) for member in finding.members],
+              right=("failed", "of"))  # fmt: skip
+    if told:
+        print()
+        table(("message", "by", "asked for", "outcome"),
+              [(note.kind, note.channel, _at(note.at), note.error or ("taken" if note.done else "waits"))
+               for note in told])  # fmt: skip
+    return TAKEN
+
+
+def _ack(args: argparse.Namespace, config: Config) -> int:
+    """Somebody has seen it."""
+    from dmarcview.store import incidents
+
+    with open_store(config) as store:
+        now = int(store.clock())
+        one = _one(args, store.ledger, now)
+        incidents.acknowledge(store.ledger, one.id, author=who(), note=args.note, now=now)
+    print(f"{one.id} is acknowledged: nothing more is sent about it until it has ended.")
+    return TAKEN
+
+
+def _mute(args: argparse.Namespace, config: Config) -> int:
+    """No messages about this cause for some days, also when it comes back."""
+    from dmarcview.store import incidents
+
+    with open_store(config) as store:
+        now = int(store.clock())
+        one = _one(args, store.ledger, now)
+        days = MUTE_DAYS if args.days is None else args.days
+        until = now + days * DAY if days else 0
+        incidents.mute(store.ledger, one.finding.fingerprint, until, author=who(), note=args.note, now=now)
+    print(f"{one.id} is muted until {_at(until)}." if until else f"{one.id} is no longer muted.")
+    return TAKEN
+
+
+def _test(args: argparse.Namespace, config: Config) -> int:
+    """A test message by every channel; 1 when one did not take it."""
+    from dmarcview.alerts import post
+
+    with open_store(config) as store:
+        results = post.try_channels(config, store)
+    if args.json:
+        print_json([one._asdict() for one in results])
+    elif not results:
+        raise Misuse("no channel is set: name [alerts] mail_to, channels or webhook (docs/alerts.md)")
+    else:
+        table(
+            ("channel", "outcome", ""),
+            [(one.channel, "taken" if one.taken else "not taken", one.text) for one in results],
+        )
+    return TAKEN if all(one.taken for one in results) else REFUSED
+
+
+def _backtest(args: argparse.Namespace, config: Config) -> int:
+    """What the rules would have said on the store's own past, at several thresholds."""
+    from dmarcview.alerts import backtest
+
+    with open_store(config, read_only=True) as store:
+        found = backtest.run(store, config, int(store.clock()), days=args.days or backtest.DAYS)
+    if args.json:
+        print_json(backtest.as_json(found))
+        return TAKEN
+    if not found.days:
+        print("There are too few days of reports for a backtest: it needs six weeks.")
+        return TAKEN
+    print(
+        f"{found.days} days up to {found.last_day}, {found.domains} domains, each day judged by what had come by then."
+    )
+    print()
+    table(
+        ("threshold", "incidents", "a domain and month", "days to alarm (median)", ""),
+        [(f"{line.threshold:g}", number(line.incidents), f"{line.by_domain_month:.2f}",
+          "-" if line.delay is None else f"{line.delay:.0f}", "in use" if line.used else "") for line in found.lines],
+        right=("threshold", "incidents", "a domain and month", "days to alarm (median)"),
+    )  # fmt: skip
+    if found.incidents:
+        print(f"\nAt {found.used:g}:")
+        table(("alarm on", "since", "kind", "domain", "cause"),
+              [(str(one.on), str(one.since), one.kind, one.domain, one.cause) for one in found.incidents])  # fmt: skip
+    return TAKEN
+
+
+def _one(args: argparse.Namespace, ledger: Any, now: int) -> Incident:
+    from dmarcview.alerts import memory
+
+    if args.id is None:
+        raise Misuse(f"alerts {args.action} needs the number of an incident, as `dmarcview alerts list` shows it")
+    found = memory.one(ledger, args.id, now)
+    if found is None:
+        raise Misuse(f"there is no incident {args.id}; `dmarcview alerts list --all` shows all")
+    return found
+
+
+def _print(found: list[Incident], *, as_json: bool) -> None:
+    if as_json:
+        print_json([_as_json(one) for one in found])
+        return
+    if not found:
+        print(CALM)
+        return
+    found = sorted(found, key=lambda one: (not one.open, one.open and one.finding.level != "act"))
+    table(
+        ("id", "", "what", "since", "counts", "state"),
+        [(str(one.id), "ACT" if one.finding.level == "act" else "watch", one.finding.title, str(one.finding.first_day),
+          _counts(one), _state(one)) for one in found],
+        right=("id",),
+    )  # fmt: skip
+    for one in found[:1] if len(found) == 1 else ():
+        print(f"\n{safe(one.finding.text)}\nFirst: {safe(one.finding.check)}")
+    if len(found) > 1:
+        print("\n`dmarcview alerts show ID` has the evidence and what to check first.")
+
+
+def _counts(one: Incident) -> str:
+    finding = one.finding
+    if finding.kind == "forged":
+        return f"{number(finding.total)} messages, {number(finding.failed)} delivered"
+    if finding.total and finding.failed != finding.total:
+        part = f" ({share(finding.failed, finding.total)})"
+        return f"{number(finding.failed)} of {number(finding.total)}{part}"
+    return f"{number(finding.weight)} {finding.words.counts}"
+
+
+def _state(one: Incident) -> str:
+    if one.ended is not None:
+        return f"ended {_at(one.ended)}"
+    if one.acked:
+        return f"acknowledged by {one.acked_by}"
+    return f"muted until {_at(one.muted_until)}" if one.muted_until else "open"
+
+
+def _as_json(one: Incident) -> dict[str, Any]:
+    finding = one.finding
+    return {
+        "id": one.id, "kind": finding.kind, "level": finding.level, "domain": finding.domain, "cause": finding.cause,
+        "title": finding.title, "text": finding.text, "first_day": finding.first_day.isoformat(),
+        "last_day": finding.last_day.isoformat(), "weight": finding.weight, "counts": finding.words.counts,
+        "failed": finding.failed, "total": finding.total, "usual": finding.usual,
+        "completeness": finding.completeness, "check": finding.check, "clears": finding.words.clears,
+        "link": finding.page + finding.query, "members": [member._asdict() for member in finding.members],
+        "known": iso(one.known), "changed": iso(one.changed), "ended": iso(one.ended) if one.ended else None,
+        "acked": iso(one.acked) if one.acked else None, "acked_by": one.acked_by, "note": one.note,
+        "muted_until": iso(one.muted_until) if one.muted_until else None,
+    }  # fmt: skip
+
+
+def _at(seconds: int | None) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds or 0))
