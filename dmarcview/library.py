@@ -46,6 +46,12 @@ class Library(Store):
         """
         return query.sent(self, asked if asked is not None else query.Sent(**fields), limit=None)
 
+    def probes(self, *, receivers: Mapping[str, str] | None = None, verified: bool = True) -> pd.DataFrame:
+        """What became of the probes of `dmarcview test loop`; the columns of `reconcile.probes.table`."""
+        from dmarcview.reconcile import probes
+
+        return probes.table(probes.follow(self, receivers, limit=None, verified=verified))
+
     def reconcile(
         self, filters: Filters | None = None, *, receivers: Mapping[str, str] | None = None, **fields: Any
     ) -> pd.DataFrame:

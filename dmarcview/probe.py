@@ -95,16 +95,17 @@ def follow(folder: Path, sent: Sent, seconds: float, clock: Callable[[], float] 
     """
     end, last = clock() + seconds, None
     while True:
-        news = _news(folder, sent.queue_id)
-        if news != last:
-            last = news
-            yield news
-        if news.state not in ("waiting", "deferred") or clock() >= end:
+        seen = news(folder, sent.queue_id)
+        if seen != last:
+            last = seen
+            yield seen
+        if seen.state not in ("waiting", "deferred") or clock() >= end:
             return
         time.sleep(LOOK_SECONDS)
 
 
-def _news(folder: Path, queue_id: str) -> News:
+def news(folder: Path, queue_id: str) -> News:
+    """What the relay of this folder knows of a mail now. Raises QueueError."""
     queue = QueueAdmin(folder)
     try:
         entry = queue.show(queue_id).entries[0]
@@ -137,4 +138,4 @@ def _said(reply: RemoteReply) -> str:
     return " ".join(str(reply).split())
 
 
-__all__ = ["News", "ProbeError", "QueueError", "Sent", "follow", "letter", "send", "sender_for"]
+__all__ = ["News", "ProbeError", "QueueError", "Sent", "follow", "letter", "news", "send", "sender_for"]

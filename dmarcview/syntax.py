@@ -193,7 +193,13 @@ def _sendmail(parser: argparse.ArgumentParser) -> None:
 
 
 def _test(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipient", nargs="?", metavar="RCPT", help="address that the test is sent to")
+    parser.add_argument("words", nargs="*", metavar="RCPT", help="address that the test is sent to; with the word "
+                        "`loop` before it the test is remembered as a probe, and `loop` alone says what became of "
+                        "each")  # fmt: skip
+    parser.add_argument("--local", action="store_true", help="loop: run it all on this machine instead: relay, far "
+                        "host, report, receiver, page, with a made-up DNS")  # fmt: skip
+    parser.add_argument("--wait", action="store_true", help="loop: tell news until each probe is reported or overdue")
+    parser.add_argument("--limit", type=_whole, default=20, help="loop: the newest so many probes (20)")
     parser.add_argument("--from", dest="sender", metavar="ADDRESS", help="sender; by default the first that may send")
     parser.add_argument("--seconds", type=_whole, default=60, help="how long its way is followed (60)")
     parser.add_argument("--verbose", "-v", action="store_true", help="print the dialogue with the relay")
@@ -226,7 +232,12 @@ COMMANDS: tuple[Command, ...] = (
     Command("demo", "run:run_demo", "A year of made-up traffic, and live mails.", _demo),
     Command("key", "key:run", "DKIM keys: make, list, show their DNS records, rotate, retire, import.", _key),
     Command("dns", "dns:run", "What a sending domain must publish, whether it does, and since when.", _dns),
-    Command("test", "test:run", "Send a tagged mail, and explain what its receiver wrote into it.", _test),
+    Command(
+        "test",
+        "test:run",
+        "Send a tagged mail, explain what its receiver wrote into it, and find it in the reports.",
+        _test,
+    ),
     Command("prune", "keep:run_prune", "Delete what is past its retention.", _prune),
     Command("reindex", "keep:run_reindex", "Build ledger and records anew from the raw mails."),
     Command("backup", "keep:run_backup", "Copy the store while it runs.", _backup),

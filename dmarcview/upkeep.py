@@ -240,7 +240,9 @@ def big_round(store: Store, config: Config) -> None:
 
 
 def prune_sent(store: Store, config: Config) -> int:
-    """Let old rows of the sent log go; gives how many went."""
-    from dmarcview.store import sent
+    """Let old rows of the sent log go, and old probes; gives how many rows went."""
+    from dmarcview.store import probes, sent
 
-    return sent.prune(store.ledger, int(store.clock()), config.data.sent_days)
+    now, days = int(store.clock()), config.data.sent_days
+    probes.prune(store.ledger, now, days)
+    return sent.prune(store.ledger, now, days)

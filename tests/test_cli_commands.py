@@ -22,7 +22,7 @@ IMPORT_KEYS = [
 ]  # fmt: skip
 SUMMARY_KEYS = [
     "messages", "reports", "records", "dmarc_pass", "spf_aligned", "dkim_aligned", "begin", "end", "by_disposition",
-    "by_class",
+    "by_class", "open_days",
 ]  # fmt: skip
 
 

@@ -49,7 +49,7 @@ def note(days: Sequence[Completeness], left_out: bool) -> None:
     if not days:
         return
     many = f"{len(days)} days are" if len(days) > 1 else "1 day is"
-    tail = ", and the rates leave out what came since then" if left_out else ""
+    tail = f", and the rates leave out all from {days[0].day} on" if left_out else ""
     print(f"{many} not complete{tail}:")
     for day in days[-NAMED:]:
         print(f"  {day.day} is {words(day, safe)}." if day.expected else f"  {day.day}: {words(day)}.")

@@ -1,4 +1,4 @@
-"""`dmarcview test RCPT`: a tagged mail through the relay; `--explain`: what its receiver wrote into it."""
+"""`dmarcview test RCPT`: a tagged mail through the relay (`loop`: see loop.py); `--explain`: its receiver's words."""
 
 from __future__ import annotations
 
@@ -13,17 +13,23 @@ from dmarcview.exits import REFUSED, TAKEN, Misuse
 from dmarcview.terminal import is_tty, print_json, safe
 
 if TYPE_CHECKING:
-    from dmarcview.probe import News
+    from dmarcview.probe import News, Sent
 
 _COLOURS = {"ok": "\x1b[32m", "warn": "\x1b[33m", "fail": "\x1b[31m"}
-_DELIVERED = "delivered"
+DELIVERED = "delivered"
 
 
 def run(args: argparse.Namespace) -> int:
     """0 when the far host took the mail, or when nothing in the pasted mail is at fault; else 1."""
     if args.explain is not None:
         return _explain(args.explain, as_json=args.json)
-    if not args.recipient:
+    if args.words[:1] == ["loop"]:
+        from dmarcview.commands import loop
+
+        return loop.run(args, args.words[1:])
+    if args.local or args.wait:
+        raise Misuse("--local and --wait are of `dmarcview test loop`")
+    if len(args.words) != 1:
         raise Misuse("name the recipient of the test, or give the mail that arrived to --explain FILE (- to paste it)")
     return _send(args)
 
@@ -51,50 +57,64 @@ def _explain(name: str, *, as_json: bool) -> int:
 
 
 def _send(args: argparse.Namespace) -> int:
+    config = settings(args)
+    sent = hand_in(args, config, args.words[0])
+    tell(args, f"test {sent.tag} from {sent.sender} to {sent.recipient}, queued as {sent.queue_id}")
+    news = watch(args, config, sent)
+    if args.json:
+        print_json({"tag": sent.tag, "queue_id": sent.queue_id, "from": str(sent.sender), "to": str(sent.recipient),
+                    "outcome": news.state, "reply": news.text, "host": news.host, "tls": news.tls})  # fmt: skip
+    elif news.state == DELIVERED:
+        print(f"Find it there (subject: dmarcview test {sent.tag}), show its original, copy all, and paste it to:\n"
+              "  dmarcview test --explain -")  # fmt: skip
+    return TAKEN if news.state == DELIVERED else REFUSED
+
+
+def tell(args: argparse.Namespace, text: str) -> None:
+    """A line for people."""
+    if not args.json:
+        print(safe(text), flush=True)
+
+
+def hand_in(args: argparse.Namespace, config: Config, text: str) -> Sent:
+    """Give a tagged mail for this address to the relay. Raises Misuse."""
     from dmarcview import probe
     from dmarcview.sendmail.session import Declined, Unreachable
-    from dmarcview.service_relay import folder
-    from dmarcview_relay.queue_schema import QueueError
     from dmarcview_smtp.address import AddressError, read_address
-
-    config = settings(args)
 
     def say(line: str) -> None:
         if args.verbose:
             print(safe(line), file=sys.stderr, flush=True)
 
-    def tell(text: str) -> None:
-        if not args.json:
-            print(safe(text), flush=True)
-
     try:
-        recipient = read_address(args.recipient)
+        recipient = read_address(text)
     except AddressError as error:
-        raise Misuse(f"{args.recipient}: {error}") from None
+        raise Misuse(f"{text}: {error}") from None
     try:
-        sent = probe.send(config, probe.sender_for(config, args.sender or ""), recipient, say)
+        return probe.send(config, probe.sender_for(config, args.sender or ""), recipient, say)
     except probe.ProbeError as error:
         raise Misuse(str(error)) from None
     except Unreachable as error:
         raise Misuse(f"no relay answers: {error}; start `dmarcview relay` or `dmarcview serve`") from None
     except Declined as error:
         raise Misuse(f"the relay refused the test: {error}") from None
-    tell(f"test {sent.tag} from {sent.sender} to {recipient}, queued as {sent.queue_id}")
+
+
+def watch(args: argparse.Namespace, config: Config, sent: Sent) -> News:
+    """Follow it to its end or for --seconds, telling each change. Raises Misuse."""
+    from dmarcview import probe
+    from dmarcview.service_relay import folder
+    from dmarcview_relay.queue_schema import QueueError
+
     news = probe.News("waiting", "not tried yet")
     try:
         for news in probe.follow(folder(config), sent, args.seconds):
             if news.state == "left":
                 news = _stored(config, sent.queue_id) or news  # noqa: PLW2901 - the store knows more
-            tell(_line(news))
+            tell(args, _line(news))
     except QueueError as error:
         raise Misuse(f"its way cannot be followed: {error}") from None
-    if args.json:
-        print_json({"tag": sent.tag, "queue_id": sent.queue_id, "from": str(sent.sender), "to": str(recipient),
-                    "outcome": news.state, "reply": news.text, "host": news.host, "tls": news.tls})  # fmt: skip
-    elif news.state == _DELIVERED:
-        print(f"Find it there (subject: dmarcview test {sent.tag}), show its original, copy all, and paste it to:\n"
-              "  dmarcview test --explain -")  # fmt: skip
-    return TAKEN if news.state == _DELIVERED else REFUSED
+    return news
 
 
 def _line(news: News) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -50,10 +50,8 @@ class Frames:
         today: Callable[[], date] | None = None,
         doubtful: bool = False,
         watched: tuple[str, ...] = (),
-        receivers: Mapping[str, str] | None = None,
     ) -> None:
         self.store = store
-        self.receivers = receivers  # `[reconcile] receivers`
         self.watched = frozenset(watched)  # days wait for reports on these and what is below them; empty: on all
         self.doubtful = doubtful  # `[trust] unverified`: reports of mails that nobody vouches for count too
         self._today = today or (lambda: datetime.fromtimestamp(store.clock(), UTC).date())

@@ -66,6 +66,7 @@ def register(server: Flask, papers: Papers, compared: ReconcileFrames, prefix: s
             "reports": lambda: papers.reports(view, limit=None),
             "sent": lambda: SentFrames(frames).rows(view, limit=None),
             "reconcile": lambda: compared.rows(view),
+            "probes": lambda: SentFrames(frames).probes(compared.said),
         }
         if name not in asks:
             return _plain("There is no such table.\n", 404)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
@@ -76,6 +76,15 @@ class SentFrames:
         from dmarcview import query
 
         return self._cached("sent any", None, lambda: query.sent_any(self.store))
+
+    def probes(self, receivers: Mapping[str, str] | None) -> pd.DataFrame:
+        """All probes of the loop and what became of each: `reconcile.probes.table`, newest first.
+
+        `receivers` is the user's word, as in `reconcile.reconcile`.
+        """
+        from dmarcview.reconcile import probes
+
+        return probes.table(probes.follow(self.store, receivers, limit=None, verified=not self.frames.doubtful))
 
     def _asked(self, view: url.View) -> Sent:
         from dmarcview.query import Sent, search_hash

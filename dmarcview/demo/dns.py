@@ -20,6 +20,7 @@ import dns.reversename
 import dns.rrset
 
 from dmarcview.demo import rhythm
+from dmarcview.demo.mailbox import REPORTER as FRIENDS
 from dmarcview.demo.story import CAMPUS_FORWARDER, DOMAINS, REPORTERS, SENDERS
 
 TTL = 60
@@ -36,14 +37,14 @@ def quoted(text: str) -> str:
 def zones(*, client: str, dkim_key: str, selector: str, rua: str, keys: Mapping[str, str] | None = None) -> Zones:
     """The demo's world: reporters that send from `client` and sign with `dkim_key`, our domains, and host names.
 
-    `keys` are the records of our own DKIM keys, by name.
+    `keys` are the records of our own DKIM keys, by name; mail of their domain leaves from `client`, too.
     """
     found: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def txt(name: str, text: str) -> None:
         found[name + ".", "TXT"] = (quoted(text),)
 
-    for reporter in REPORTERS:
+    for reporter in (*REPORTERS, FRIENDS):
         txt(reporter.domain, f"v=spf1 ip4:{client} -all")
         txt(f"_dmarc.{reporter.domain}", "v=DMARC1; p=reject")
         txt(f"{selector}._domainkey.{reporter.domain}", f"v=DKIM1; k=rsa; p={dkim_key}")
@@ -53,7 +54,8 @@ def zones(*, client: str, dkim_key: str, selector: str, rua: str, keys: Mapping[
         txt(f"{domain.name}._report._dmarc.{rua.rpartition('@')[2]}", "v=DMARC1")
     for name, addresses in _covered().items():
         listed = "".join(f" ip{6 if ':' in address else 4}:{address}" for address in addresses)
-        txt(name, f"v=spf1{listed} -all")
+        relay = f" ip4:{client}" if any(key.endswith(f"._domainkey.{name}") for key in keys or {}) else ""
+        txt(name, f"v=spf1{listed}{relay} -all")
     for name in sorted({f"{s}._domainkey.{d}" for sender in SENDERS for d, s in sender.signatures}):
         edwards = name.startswith("ed")
         public = base64.b64encode(hashlib.sha256(name.encode()).digest()).decode() if edwards else dkim_key

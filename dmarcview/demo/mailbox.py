@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from types import TracebackType
+from typing import NamedTuple
 
+from dmarcview.demo.story import Reporter
+from dmarcview_reports.model import Origin
 from dmarcview_smtp.address import Address
 from dmarcview_smtp.content import Content
 from dmarcview_smtp.entrance import Entrance
@@ -14,16 +18,24 @@ from dmarcview_smtp.replies import Reply
 from dmarcview_smtp.settings import DoorSettings, Listener
 
 DOMAIN = "friends.example"
+REPORTER = Reporter("Friends Mail", DOMAIN, 0, "rfc9990", "gzip", "{number}")  # as which it reports what it took
 HOSTNAME = "mx.friends.example"
 SLOW, GONE = "slow", "gone"  # how the local parts begin of those who are put off once, and of those who are not there
 START_SECONDS = 10.0
+
+
+class Arrived(NamedTuple):
+    """A mail, byte for byte, and how it came."""
+
+    data: bytes
+    origin: Origin
 
 
 class _Desk(Policy):
     """Takes mail for anybody but those who are gone; those who are slow at the second try."""
 
     def __init__(self) -> None:
-        self.mails: list[bytes] = []
+        self.arrived: list[Arrived] = []
         self._met: set[str] = set()
 
     def on_rcpt(self, client: Client, mail: Transaction, recipient: Address) -> Reply | None:  # noqa: ARG002 (a hook)
@@ -34,9 +46,12 @@ class _Desk(Policy):
             return Reply(451, "4.7.1", "We do not know you yet; please come back in a moment", "slow")
         return None
 
-    async def on_message(self, client: Client, mail: Transaction, content: Content) -> Reply:  # noqa: ARG002 (a hook)
-        self.mails.append(content.data)
-        return Reply(250, "2.0.0", f"Kept as number {len(self.mails)}, thank you", "kept")
+    async def on_message(self, client: Client, mail: Transaction, content: Content) -> Reply:
+        origin = Origin(
+            f"{len(self.arrived)}", int(time.time()), "smtp", client.address, client.helo, str(mail.sender or "")
+        )
+        self.arrived.append(Arrived(content.data, origin))
+        return Reply(250, "2.0.0", f"Kept as number {len(self.arrived)}, thank you", "kept")
 
 
 class Mailbox:
@@ -53,7 +68,12 @@ class Mailbox:
     @property
     def mails(self) -> list[bytes]:
         """What has been delivered so far, byte for byte."""
-        return list(self._desk.mails)
+        return [one.data for one in self._desk.arrived]
+
+    @property
+    def arrived(self) -> list[Arrived]:
+        """The same, with how each came."""
+        return list(self._desk.arrived)
 
     def __enter__(self) -> Mailbox:
         self._thread.start()

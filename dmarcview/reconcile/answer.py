@@ -59,8 +59,8 @@ def reconcile(
     known = sides.habits(store, filters, now)
     with store.heavy.cursor() as cursor:
         sides.load_said(store, cursor, filters)
-        sides.load_sent(store, cursor, filters, known, _span(cursor, filters))
-        _takers(cursor, known, receivers)
+        sides.load_sent(store, cursor, filters, known, span(cursor, filters))
+        takers(cursor, known, receivers)
         join.signatures(cursor)
         join.behind_nat(cursor)
         join.assign(cursor)
@@ -73,7 +73,7 @@ def reconcile(
     return out
 
 
-def _span(cursor: Any, filters: Filters) -> tuple[int | None, int | None]:
+def span(cursor: Any, filters: Filters) -> tuple[int | None, int | None]:
     """The seconds of which the sent log is read: those of the window and of the reports that overlap it."""
     low, high = cursor.execute("select min(b), max(e) from said").fetchall()[0]
     begin, end = filters.begin, filters.end
@@ -84,7 +84,7 @@ def _span(cursor: Any, filters: Filters) -> tuple[int | None, int | None]:
     return begin, end
 
 
-def _takers(cursor: Any, known: sides.Habits, said: Mapping[str, str] | None) -> None:
+def takers(cursor: Any, known: sides.Habits, said: Mapping[str, str] | None) -> None:
     """Table `takers`: the organisation of each pair of MX host and recipient domain."""
     import pyarrow as pa
 
