@@ -170,43 +170,52 @@ def sent(daily: pd.DataFrame, scheme: str | None) -> Figure:
     _hatch(figure, daily, scheme, "Not over", "this day is not over")
     figure["layout"].update(barmode="stack", bargap=0.15)
     figure["layout"]["xaxis"]["range"] = _edges(days)
-    _count_axis(figure, float(total.max()))
+    _count_axis(figure["layout"]["yaxis"], float(total.max()))
     return figure
 
 
 def compared(daily: pd.DataFrame, scheme: str | None) -> Figure:
-    """What was sent as bars, what was reported as lines (`day`, `complete`, each key of `theme.COMPARED`)."""
+    """What was sent as bars and reported of it as a line; below, on a scale of its own, what was never sent.
+
+    `daily` has `day`, `complete` and each key of `theme.COMPARED`. What others send may be a thousand times as much.
+    """
     figure = _base(scheme, AREA_HEIGHT)
-    whole = daily["telling"] + daily["silent"]
-    top = pd.concat([whole, daily["ours"], daily["unsent"]])
-    if not top.any():
+    layout = figure["layout"]
+    sent, unsent = pd.concat([daily["telling"] + daily["silent"], daily["ours"]]), daily["unsent"]
+    if not sent.any() and not unsent.any():
         return _nothing(figure, "Nothing was sent or reported in this view")
     days = _days(daily)
     for one in theme.COMPARED:
         if not daily[one.key].any():
             continue
         trace: dict[str, Any] = {"name": one.name, "x": days, "y": _numbers(daily[one.key]), "hovertemplate": "%{y:,d}"}
-        if one.key in ("telling", "silent"):
+        if one.key == "ours":
+            colour = theme.scheme(scheme).text
+            trace |= {"type": "scatter", "mode": "lines+markers", "marker": {"size": 5, "color": colour},
+                      "line": {"width": 2, "color": colour}}  # fmt: skip
+        else:
             marker: dict[str, Any] = {"color": one.colour, "line": {"width": 0}}
             if one.pattern:
                 marker["pattern"] = {"shape": one.pattern, "size": 5, "solidity": 0.25, "bgcolor": one.colour,
                                      "fgcolor": "rgba(255,255,255,.7)"}  # fmt: skip
-            trace |= {"type": "bar", "marker": marker}
-        else:
-            colour = one.colour or theme.scheme(scheme).text
-            trace |= {"type": "scatter", "mode": "lines+markers", "marker": {"size": 5, "color": colour},
-                      "line": {"width": 2, "color": colour, "dash": one.pattern}}  # fmt: skip
+            trace |= {"type": "bar", "marker": marker} | ({"yaxis": "y3"} if one.key == "unsent" else {})
         figure["data"].append(trace)
     _hatch(figure, daily, scheme)
-    figure["layout"].update(barmode="stack", bargap=0.25)
-    figure["layout"]["xaxis"]["range"] = _edges(days)
-    _count_axis(figure, float(top.max()))
+    layout.update(barmode="stack", bargap=0.25)
+    layout["xaxis"]["range"] = _edges(days)
+    layout["yaxis3"] = dict(layout["yaxis"])
+    _count_axis(layout["yaxis"], float(sent.max()))
+    if unsent.any():
+        _count_axis(layout["yaxis3"], float(unsent.max()))
+        layout["yaxis3"].update(nticks=3, domain=[0, 0.24])
+        layout["yaxis"]["domain"] = [0.34, 1]
+        layout["xaxis"]["anchor"] = "y3"
+        layout["hoversubplots"] = "axis"  # one box tells of both
     return figure
 
 
-def _count_axis(figure: Figure, top: float) -> None:
-    """The axis of whole messages up to `top`."""
-    axis = figure["layout"]["yaxis"]
+def _count_axis(axis: Figure, top: float) -> None:
+    """Make it an axis of whole messages up to `top`."""
     axis.update(nticks=5, tickformat="~s" if top >= 10_000 else ",d", range=[0, max(1.0, top * 1.06)])
     if top < 5:
         axis["dtick"] = 1  # there are no halves of a mail

@@ -39,11 +39,11 @@ SENT: tuple[Outcome, ...] = (
 )
 
 
-COMPARED: tuple[Outcome, ...] = (  # the first two are bars, the others lines; "" is the colour of the text
+COMPARED: tuple[Outcome, ...] = (  # bars, but for the line `ours`, which has the colour of the text
     Outcome("telling", "Sent", "#0072B2", "", "Accepted by receivers that send reports"),
     Outcome("silent", "Sent to receivers without reports", "#999999", "/", "Accepted by receivers that send none"),
-    Outcome("ours", "Reported of it", "", "solid", "Messages in reports that fit what was sent"),
-    Outcome("unsent", "Reported, never sent", "#D55E00", "dot", "Messages in reports that the relay never sent"),
+    Outcome("ours", "Reported of it", "", "", "Messages in reports that fit what was sent"),
+    Outcome("unsent", "Reported, never sent", "#E69F00", "x", "Messages in reports that the relay never sent"),
 )
 
 

@@ -15,7 +15,7 @@ from dmarcview.dashboard import parts, text, url
 from dmarcview.reconcile import CODES
 
 SHOWN, MOST_LINES = 5, 50  # lines of a kind that are open, and all that are drawn; the CSV has every row
-MOST_TEXTS = 2  # sentences of evidence in a line
+MOST_TEXTS, MOST_KNOWN = 2, 8  # sentences of evidence of an address, and of a kind
 WATCH, NOTE = "watch", "info"
 _PLAIN = re.compile(r"[0-9A-Za-z.:_-]{1,253}")  # what can stand in a command as it is
 # (level, name) of each kind
@@ -85,11 +85,10 @@ def ways(prefix: str, row: dict[str, Any], domains: dict[str, list[str]]) -> Way
 
 
 def _table(lines: pd.DataFrame, ways: Callable[[dict[str, Any]], Ways]) -> html.Div:
-    rows, told = [], set()
+    rows = []
     for row in lines.head(MOST_LINES).to_dict("records"):
         named = {str(key): value for key, value in row.items()}
-        rows.append(_line(named, ways(named), explain=row["source_ip"] not in told))
-        told.add(row["source_ip"])
+        rows.append(_line(named, ways(named)))
     caption = "Findings, most messages first"
     out: list[Any] = [parts.table(HEADS, rows[:SHOWN], caption=caption, stacked=True)]
     if len(rows) > SHOWN:
@@ -97,21 +96,33 @@ def _table(lines: pd.DataFrame, ways: Callable[[dict[str, Any]], Ways]) -> html.
         out.append(parts.folded(f"Show {_lines(len(rows) - SHOWN, 'more ')}", more))
     if len(lines) > MOST_LINES:
         out.append(html.P(f"{text.number(len(lines) - MOST_LINES)} more are in the CSV.", className="muted small"))
+    if known := _evidence(lines):
+        out.append(parts.folded("How this is known", html.Ul([html.Li(one) for one in known], className="evidence")))
     return html.Div(out)
+
+
+def _evidence(lines: pd.DataFrame) -> list[str]:
+    """What is known of the first addresses, each sentence once."""
+    told: dict[str, None] = {}
+    for address, texts in zip(lines["source_ip"], lines["evidence"], strict=True):
+        for one in texts[:MOST_TEXTS]:
+            told[f"{text.show(address, 45)}: {text.show(one, 200)}"] = None
+        if len(told) >= MOST_KNOWN:
+            break
+    return list(told)[:MOST_KNOWN]
 
 
 def _concrete(check: str, lines: pd.DataFrame) -> str:
     """The check with the domain and the address in its commands, where all lines have the same."""
-    for word, column in (("DOMAIN", "header_from"), ("ADDRESS", "source_ip")):
+    for word, column in (("DOMAIN", "domain"), ("ADDRESS", "source_ip")):
         values = lines[column].unique()
         if len(values) == 1 and _PLAIN.fullmatch(str(values[0])):
             check = check.replace(f" {word}", f" {values[0]}")
     return check
 
 
-def _line(row: dict[str, Any], to: Ways, *, explain: bool) -> list[Any]:
+def _line(row: dict[str, Any], to: Ways) -> list[Any]:
     of = "" if row["messages"] == row["total"] else f" of {text.number(row['total'])}"
-    evidence = [text.show(one, 160) for one in row["evidence"][:MOST_TEXTS]] if explain else []
     links = [
         dcc.Link(word, href=href, title=title, className="way")
         for word, href, title in (
@@ -123,7 +134,7 @@ def _line(row: dict[str, Any], to: Ways, *, explain: bool) -> list[Any]:
     ]
     return [
         f"{text.number(row['messages'])}{of}",
-        html.Div([parts.code(row["source_ip"], 45), *(html.P(one, className="muted small") for one in evidence)]),
+        parts.code(row["source_ip"], 45),
         text.show(row["header_from"], 64),
         signer(row),
         text.show(row["receiver"], 64),

@@ -59,7 +59,7 @@ def _chart_card() -> html.Section:
             parts.graph("reconcile-chart", "Messages sent and reported by day", figures.AREA_HEIGHT),
             parts.twin("reconcile-chart"),
         ],
-        note="The line meets the bars where reports confirm all. Hatched days are not complete and are not counted.",
+        note="The line meets the blue bars where reports confirm all. Hatched days are not complete and not counted.",
     )
 
 
@@ -133,7 +133,8 @@ def tiles(found: Compared) -> list[html.Div]:
 def legend(daily: pd.DataFrame) -> Any:
     """Names of the bars and lines that are drawn."""
     shown = [one for one in theme.COMPARED if daily[one.key].any()]
-    return parts.legend([(one.name, f"compared-{one.key}", one.means) for one in shown])
+    names = {one.key: one.name + (", below" if one.key == "unsent" else "") for one in shown}
+    return parts.legend([(names[one.key], f"compared-{one.key}", one.means) for one in shown])
 
 
 def table(daily: pd.DataFrame) -> Any:
