@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from dmarcview.dashboard import theme
-from dmarcview.demo import fill, loop
+from dmarcview.demo import check_alerts, fill, loop
 from dmarcview.demo.browser import Browser
 from dmarcview.demo.fill import Filled
 from dmarcview.demo.loop import Loop
@@ -216,9 +216,19 @@ def _new_sender(world: World, browser: Browser, filled: Filled, today: date) -> 
     )
 
 
+def _alerts(world: World, browser: Browser, filled: Filled, today: date) -> list[str]:  # noqa: ARG001 - one of CHECKS
+    """`dmarcview alerts` names what happened, since when, and nothing that did not."""
+    world.ask("alerts", "check", "--no-network", allowed=(0, 1))
+    found = check_alerts.differs(world.ask("alerts", "list", "--all"), today)
+    if not found:
+        print(f"alerts: {len(check_alerts.wanted())} incidents, all of the story and no other", flush=True)
+    return found
+
+
 CHECKS: tuple[Callable[[World, Browser, Filled, date], list[str]], ...] = (
     _reconcile,
     _reconcile_page,
     _overview,
     _new_sender,
+    _alerts,
 )
