@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dmarcview import config as configuration
 from dmarcview.config import Config
-from dmarcview.store import Retention, Store, StoreDamaged, StoreError, incidents
+from dmarcview.store import Retention, Store, StoreDamaged, StoreError, incidents, records_seen
 
 if TYPE_CHECKING:
     from dmarcview.sources import Refresher
@@ -235,7 +235,8 @@ def big_round(store: Store, config: Config) -> None:
     if policy != Retention():
         store.prune(policy)
     prune_sent(store, config)
-    incidents.prune(store.ledger, int(store.clock()), config.alerts.incident_days)
+    for one in (incidents, records_seen):
+        one.prune(store.ledger, int(store.clock()), config.alerts.incident_days)
     store.sweep()
 
 

@@ -189,7 +189,11 @@ class Alerts:
     dns_hours: float = _f(6.0, "Hours between two looks at what your domains publish; 0: never.", low=0, high=168)
     queue_hours: float = _f(4.0, "Hours that a mail may wait in the relay before it is a word.", low=0.01)
     certificate_days: int = _f(14, "Days before its end from which a certificate is a word.", low=0)
-    incident_days: int = _f(400, "Days that ended incidents are kept; 0 keeps them for ever.", low=0)
+    incident_days: int = _f(
+        400,
+        "Days that ended incidents, and records that domains no longer publish, are kept; 0 keeps them for ever.",
+        low=0,
+    )
 
 
 @dataclass(frozen=True, slots=True)
