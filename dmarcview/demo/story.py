@@ -174,7 +174,6 @@ FORWARDED = (
     Outcome(0.07, ("fail",), "fail", "trusted_forwarder", "arc=pass"),
     Outcome(0.03, ("fail",), "softfail"),
 )
-FORWARDED_KEY_LOST = (Outcome(1.0, ("permerror",), "fail"),)
 REWRITTEN = (Outcome(0.97, ("pass",), "pass"), Outcome(0.03, ("fail",), "pass"))
 LISTED = (
     Outcome(0.30, ("pass",), "pass"),
@@ -182,8 +181,7 @@ LISTED = (
     Outcome(0.20, ("fail",), "pass"),
 )
 SPOOFED = (Outcome(0.75, (), "fail"), Outcome(0.15, (), "softfail"), Outcome(0.10, (), "none"))
-SPOOFED_ALIGNED_ELSEWHERE = (Outcome(1.0, ("pass",), "pass"),)  # authenticated, as somebody else
-UNALIGNED = (Outcome(1.0, ("pass",), "pass"),)
+UNALIGNED = (Outcome(1.0, ("pass",), "pass"),)  # authenticated, as somebody else
 
 CAMPUS_FORWARDER = ("203.0.113.200", "2001:db8:f0::25")
 ALIAS_FORWARDER = ("203.0.113.220", "203.0.113.221")
@@ -259,7 +257,7 @@ SENDERS: tuple[Sender, ...] = (
     _spoof("example.net", 70),
     Sender(
         "example.net", "somebody's shop", "spoof", ("198.51.100.200",), 16, OFFICE,
-        "example.net", "shop.example", (("shop.example", "default"),), SPOOFED_ALIGNED_ELSEWHERE,
+        "example.net", "shop.example", (("shop.example", "default"),), UNALIGNED,
     ),
 )  # fmt: skip
 
@@ -280,7 +278,7 @@ class Episode:
 EPISODES: tuple[Episode, ...] = (
     Episode("example.org", "mail.example.org", 24, 20, KEY_LOST),
     Episode("example.org", "shop.example.org", 24, 20, KEY_LOST),
-    Episode("example.org", "campus forwarding", 24, 20, FORWARDED_KEY_LOST),
+    Episode("example.org", "campus forwarding", 24, 20, (Outcome(1.0, ("permerror",), "fail"),)),
     Episode("example.org", "alias service", 24, 20, (Outcome(1.0, ("permerror",), "pass"),)),
     Episode("example.org", "web1.example.org", 6, 0, SPF_LOST),
     Episode("example.com", "strangers", 170, 166, factor=140, spread=24),
