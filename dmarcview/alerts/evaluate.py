@@ -11,7 +11,7 @@ from dmarcview.organisation import organisational
 from dmarcview.query.filters import Filters, over_periods
 from dmarcview.query.traffic import window
 
-from . import causes, completeness, joined, newcomers, overdue, waves
+from . import causes, completeness, fleet, joined, newcomers, overdue, waves
 from .cusum import METHOD, judge
 from .series import VOUCHED, Loaded, as_day, load
 
@@ -45,7 +45,7 @@ def evaluate(store: Store, config: Config, now: int) -> list[Finding]:
     out += fresh
     out += [one for one in waved if (one.domain, one.cause) not in news]
     out += _joined(store, config, today, known)
-    return [*map(known.said, out), *overdue.findings(overdue.load(store, now, verified=verified), now)]
+    return [*map(known.said, fleet.merged(out)), *overdue.findings(overdue.load(store, now, verified=verified), now)]
 
 
 def rates(store: Store, found: Loaded, today: int, config: Config, known: Complete) -> list[Finding]:

@@ -64,7 +64,8 @@ class Finding:
     @property
     def title(self) -> str:
         """One line."""
-        return self.words.title.format(domain=self.domain or "all domains", cause=self.cause)
+        many = f"{len(self.members)} domains" if len(self.members) > 1 else "all domains"
+        return self.words.title.format(domain=self.domain or many, cause=self.cause)
 
     @property
     def check(self) -> str:
