@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-PATIENCE = 0.25  # seconds that a callback waits for an answer
+PATIENCE = 0.15  # seconds that a callback waits for an answer
 REST = 5  # times as long as an answer took it stays, before the same is asked anew: pages need the processor, too
 KEPT = 8  # answers
 MOST_JOBS = 16  # questions that wait; an open page asks again for one that was dropped
