@@ -105,6 +105,16 @@ def test_what_was_never_sent_is_told_apart_by_the_class_of_its_source(
     assert answer.findings["evidence"][0] == [EVIDENCE[0]["text"]]
 
 
+def test_own_hosts_of_a_domain_that_the_relay_never_sends_for_go_around_nothing(tmp_path: Path) -> None:
+    other = told(("192.0.2.77", 4, seen(None, header_from="example.net")), domain="example.net")
+    below = told(("192.0.2.78", 2, seen(None, header_from="shop.example.org")))
+    with world(tmp_path, mails(10), [told((RELAY, 10, seen())), other, below]) as store:
+        own = [("example.net", "192.0.2.77"), ("example.org", "192.0.2.78"), ("example.org", RELAY)]
+        store.put_sources([SourceRow(domain, ip, "own") for domain, ip in own])
+        answer = reconcile(store)
+    assert findings(answer) == [("bypass", "192.0.2.78", 2, 2), ("elsewhere", "192.0.2.77", 4, 4)]
+
+
 def test_signed_by_us_and_reported_without_a_good_signature_is_told_with_both_numbers(tmp_path: Path) -> None:
     rows = (RELAY, 6, seen()), (RELAY, 3, seen("fail")), (RELAY, 1, seen(None))
     answer = asked(tmp_path, mails(10), [told(*rows)])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 EXPLAINED = 50  # findings with the evidence of their source's class
 MOST_DOMAINS = 20  # recipients' domains that are named of a receiver
-_KINDS = ("bypass", "unknown_sender", "forged", "third_party", "forwarded")
+_KINDS = ("bypass", "elsewhere", "unknown_sender", "forged", "third_party", "forwarded")
 
 
 @dataclass(frozen=True, slots=True)

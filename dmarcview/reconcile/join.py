@@ -114,7 +114,9 @@ def assign(cursor: Any) -> None:
     cursor.execute(
         """
         create temp table claims as
-        with placed as (
+        with relayed as (  -- policy domains that the relay sends for
+            select distinct domain from said where header_from in (select header_from from keys)
+        ), placed as (
             select h.*, coalesce(o.seen_as, h.source_ip) as as_ip, o.seen_as is not null or a.source_ip is not null
                 as by_signature
             from heard h
@@ -134,7 +136,8 @@ def assign(cursor: Any) -> None:
                 when coalesce(detour, false) or source_class = 'forwarder'
                     or (ours and coalesce(result = 'pass', false) and source_class not in ('own', 'third_party'))
                     then 'forwarded'
-                when source_class = 'own' then 'bypass'
+                when source_class = 'own' then
+                    case when h.domain in (select domain from relayed) then 'bypass' else 'elsewhere' end
                 when source_class = 'third_party' then 'third_party'
                 when coalesce(dkim_aligned, false) or coalesce(spf_aligned, false) then 'unknown_sender'
                 else 'forged' end as kind,

@@ -62,6 +62,10 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "An address of yours sent these, and the relay's log does not have them: a host goes around the relay.",
             "Find the host behind this address and point its mail at the relay, or accept that it sends by itself.",
         ),
+        "elsewhere": Code(
+            "Hosts of yours sent these, for a domain that the relay sends nothing for.",
+            "Nothing, unless the mail of this domain should go by the relay.",
+        ),
         "unknown_sender": Code(
             "Not sent by the relay, yet SPF or DKIM passed for your domain: a sender of yours that you have not named.",
             "Who may sign or send for you there? `dmarcview label set ADDRESS own` or `third_party` names it.",

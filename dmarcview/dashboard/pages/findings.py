@@ -23,6 +23,7 @@ NAMES: dict[str, tuple[str, str]] = {
     "dkim_broken": ("bad", "Signed by us, reported without a good signature"),
     "spf_missed": (WATCH, "Sent by us, and SPF did not pass"),
     "bypass": (WATCH, "Past the relay"),
+    "elsewhere": (NOTE, "Domains that the relay does not send for"),
     "unknown_sender": (WATCH, "A sender that you have not named"),
     "forged": (NOTE, "Never sent, and nothing passed"),
     "more_reported": (WATCH, "More reported than sent"),
@@ -31,7 +32,7 @@ NAMES: dict[str, tuple[str, str]] = {
     "third_party": (NOTE, "Services that send for you"),
     "forwarded": (NOTE, "Passed on by others"),
 }
-EXPLAINED = ("third_party", "forwarded")
+EXPLAINED = ("elsewhere", "third_party", "forwarded")
 HEADS = ("Messages", "Sent from", "From", "Signed by", "Receiver", "Days", "Rows")
 
 
