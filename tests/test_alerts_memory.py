@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dmarcview.alerts import memory
-from dmarcview.alerts.model import Finding
+from dmarcview.alerts.model import Finding, Member
 from dmarcview.store import Store, incidents
 
 NOW = 1_780_000_000
@@ -32,7 +32,7 @@ def test_an_incident_is_opened_once_and_remembered_until_it_clears(store: Store)
     assert memory.settle(store.ledger, [TWO, ONE], NOW + 60) == []
     worse = replace(ONE, weight=60, failed=60, total=75, last_day=date(2026, 5, 4))
     assert [change.kind for change in memory.settle(store.ledger, [worse, TWO], NOW + 120)] == ["worse"]
-    gone = memory.settle(store.ledger, [worse], NOW + 180)
+    gone = memory.settle(store.ledger, [worse, replace(TWO, cleared=date(2026, 5, 3))], NOW + 180)
     assert [(change.kind, change.incident.ended) for change in gone] == [("cleared", NOW + 180)]
     open_now, ended = memory.listed(store.ledger, NOW + 200)
     assert (open_now.finding, open_now.known, open_now.changed, open_now.open) == (worse, NOW, NOW + 120, True)
@@ -64,20 +64,71 @@ def test_a_cause_whose_name_sharpens_stays_the_same_incident(store: Store) -> No
     vague = replace(ONE, cause="several senders")
     memory.settle(store.ledger, [vague], NOW)
     (change,) = memory.settle(store.ledger, [replace(ONE, weight=39)], NOW + 1)
-    assert (change.kind, change.incident.finding.cause) == ("better", "several senders")
+    assert (change.kind, change.incident.finding.cause) == ("better", "192.0.2.20")
+    assert change.incident.finding.fingerprint == vague.fingerprint
     assert len(memory.listed(store.ledger, NOW)) == 1
 
 
 def test_two_new_causes_are_not_taken_for_the_old_one(store: Store) -> None:
     memory.settle(store.ledger, [replace(ONE, cause="192.0.2.1")], NOW)
     changes = memory.settle(store.ledger, [ONE, replace(ONE, cause="192.0.2.21")], NOW + 1)
-    assert sorted(change.kind for change in changes) == ["cleared", "opened", "opened"]
+    assert sorted(change.kind for change in changes) == ["opened", "opened", "usual"]
+
+
+def test_another_sender_that_fails_is_not_taken_for_the_first(store: Store) -> None:
+    memory.settle(store.ledger, [replace(ONE, cause="192.0.2.1")], NOW)
+    changes = memory.settle(store.ledger, [ONE], NOW + 1)
+    assert sorted(change.kind for change in changes) == ["opened", "usual"]
+
+
+def test_what_a_graver_finding_explains_stays_open_and_opens_nothing(store: Store) -> None:
+    memory.settle(store.ledger, [ONE], NOW)
+    key = replace(ONE, kind="key_missing", cause="selector s1 of example.org")
+    silenced = [replace(ONE, weight=90, explained_by=key.title), replace(TWO, explained_by=key.title)]
+    changes = memory.settle(store.ledger, [key], NOW + 1, explained=silenced)
+    assert {(change.kind, change.incident.finding.kind) for change in changes} == {
+        ("changed", "dmarc_failing"), ("opened", "key_missing")}  # fmt: skip
+    kept = next(one for one in memory.listed(store.ledger, NOW) if one.finding.kind == "dmarc_failing")
+    assert (kept.open, kept.finding.weight, kept.finding.explained_by) == (True, 40, key.title)
+    assert "forged" not in {one.finding.kind for one in memory.listed(store.ledger, NOW)}
+
+
+def test_what_another_finding_tells_now_has_not_cleared(store: Store) -> None:
+    spf = replace(ONE, kind="spf_failing")
+    wave = replace(TWO, cause="survey.example")
+    memory.settle(store.ledger, [spf, wave], NOW)
+    dmarc = replace(ONE, members=(Member("SPF of 192.0.2.20", 40, 50),))
+    new = replace(wave, kind="new_source")
+    changes = memory.settle(store.ledger, [dmarc, new], NOW + 1)
+    assert sorted(change.kind for change in changes) == ["opened", "opened", "taken_up", "taken_up"]
+    fleet = replace(dmarc, domain="", members=(Member("example.org", 40, 50), Member("a.example", 1, 2)))
+    changes = memory.settle(store.ledger, [fleet, new], NOW + 2)
+    assert sorted(change.kind for change in changes) == ["opened", "taken_up"]
+
+
+def test_what_was_learned_has_not_cleared(store: Store) -> None:
+    memory.settle(store.ledger, [ONE], NOW)
+    (change,) = memory.settle(store.ledger, [], NOW + 1)
+    assert (change.kind, change.incident.outcome) == ("usual", "usual")
+
+
+def test_who_judged_older_rows_does_not_undo_what_newer_ones_said(store: Store) -> None:
+    memory.settle(store.ledger, [ONE], NOW, version=8)
+    assert memory.settle(store.ledger, [TWO], NOW + 1, version=7) == []
+    assert [one.finding for one in memory.listed(store.ledger, NOW, open_only=True)] == [ONE]
+    assert len(memory.settle(store.ledger, [ONE, TWO], NOW + 2, version=8)) == 1
+
+
+def test_what_ended_before_all_that_is_kept_is_not_remembered(store: Store) -> None:
+    past = replace(ONE, first_day=date(2026, 4, 1), last_day=date(2026, 4, 5), cleared=date(2026, 4, 5))
+    memory.settle(store.ledger, [past], NOW, keep_days=30)
+    assert memory.listed(store.ledger, NOW) == []
 
 
 def test_findings_of_other_kinds_keep_their_names(store: Store) -> None:
     memory.settle(store.ledger, [TWO], NOW)
     changes = memory.settle(store.ledger, [replace(TWO, cause="another")], NOW + 1)
-    assert sorted(change.kind for change in changes) == ["cleared", "opened"]
+    assert sorted(change.kind for change in changes) == ["opened", "usual"]
 
 
 def test_who_has_seen_it_and_who_does_not_want_to_hear_of_it_is_kept(store: Store) -> None:

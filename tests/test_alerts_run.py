@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from dmarcview.alerts import memory, run
 from dmarcview.alerts.evaluate import evaluate
+from dmarcview.alerts.model import Finding
 from dmarcview.cli import main
 from dmarcview.config import Config, read
 from dmarcview.library import Library
@@ -36,6 +38,9 @@ own_networks = ["192.0.2.0/24"]
 webhook = "http://127.0.0.1:{port}/hook"
 webhook_secret_file = "secret"
 """
+
+
+FAULT = Finding("intake_fault", "", "the disk is full", date(2026, 2, 20), date(2026, 2, 20), 1, "It is full.")
 
 
 @dataclass
@@ -116,6 +121,33 @@ def test_a_failure_that_comes_in_is_judged_told_and_ends(world: World) -> None:
     alerts._send()
     assert [kind for _, kind in world.posted()] == ["dmarc_failing", "dmarc_failing"]
     assert len({name for name, _ in world.posted()}) == 2
+    alerts.stop()
+
+
+def test_a_fault_of_this_machine_does_not_wait_for_the_hour(world: World) -> None:
+    alerts = world.alerts()
+    alerts.step()
+    world.now += run.QUIET + 1
+    assert alerts.step()
+    world.now += 120
+    assert not alerts.step()
+    alerts.watching.machine.findings = lambda: [FAULT]  # type: ignore[method-assign]
+    world.now += 120
+    assert alerts.step()
+    assert world.open_now() == [("intake_fault", "the disk is full")]
+    alerts.stop()
+
+
+def test_a_clock_that_was_set_back_stops_nothing(world: World) -> None:
+    alerts = world.alerts()
+    alerts.step()
+    world.now += run.QUIET + 1
+    assert alerts.step()
+    world.now -= 3 * DAY
+    world.report(DAYS - 1)
+    assert not alerts.step()
+    world.now += run.QUIET + 1
+    assert alerts.step()
     alerts.stop()
 
 

@@ -141,7 +141,7 @@ def test_a_backup_of_an_older_format_is_restored_into_a_database_elsewhere(
     with sqlite3.connect(tmp_path / "saved" / "ledger.sqlite") as conn:
         for table in ("sent", *NEW_IN_5):
             conn.execute(f"drop table {table}")
-        conn.execute("delete from counters where name in ('sent', 'alerts')")
+        conn.execute("delete from counters where name in ('sent', 'alerts', 'judged')")
         conn.execute("update meta set value = '3' where name = 'format'")
     conn.close()
     before = (tmp_path / "saved" / "ledger.sqlite").read_bytes()
@@ -172,7 +172,7 @@ def test_the_steps_from_format_3_work_on_both_kinds_of_ledger(opened: Opener) ->
     with store.ledger.write() as conn:
         for name in ("sent", *NEW_IN_5):
             tables.metadata.tables[name].drop(conn)
-        conn.execute(tables.counters.delete().where(tables.counters.c.name.in_(["sent", "alerts"])))
+        conn.execute(tables.counters.delete().where(tables.counters.c.name.in_(["sent", "alerts", "judged"])))
         conn.execute(tables.meta.update().where(tables.meta.c.name == "format").values(value="3"))
     store.ledger.create()
     assert store.ledger.format() == 5

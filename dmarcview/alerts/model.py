@@ -45,6 +45,8 @@ class Finding:
     grave: bool = False  # more so than its kind usually is
     fired: date | None = None  # event day whose evidence was enough
     cleared: date | None = None  # event day that ended it; None: it goes on
+    name: str = ""  # the cause under which it was known first, where another one says it better now
+    explained_by: str = ""  # title of the graver finding that explains it
 
     @property
     def words(self) -> Kind:
@@ -59,7 +61,7 @@ class Finding:
     @property
     def fingerprint(self) -> str:
         """The name of the cause: what keeps it is the same incident."""
-        return f"{self.kind} {self.domain} {self.cause}"
+        return f"{self.kind} {self.domain} {self.name or self.cause}"
 
     @property
     def title(self) -> str:
@@ -95,6 +97,7 @@ class Incident:
     known: int
     changed: int
     ended: int | None
+    outcome: str = ""  # of an ended one: CLEARED, USUAL or TAKEN_UP
     acked: int | None = None
     acked_by: str = ""
     note: str = ""
@@ -107,10 +110,11 @@ class Incident:
 
 
 class Change(NamedTuple):
-    """What became of an incident at one evaluation: opened, worse, better, or cleared; and the weight told last."""
+    """What became of an incident at one evaluation: OPENED, WORSE, BETTER, CHANGED, or the outcome of its end."""
 
     kind: str
     incident: Incident
 
 
-OPENED, WORSE, CLEARED = "opened", "worse", "cleared"
+OPENED, WORSE, BETTER, CHANGED = "opened", "worse", "better", "changed"
+CLEARED, USUAL, TAKEN_UP = "cleared", "usual", "taken_up"  # it is over; it is how things are; another one tells it

@@ -6,16 +6,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from dmarcview.store import StoreError, sent
+from dmarcview.store import StoreError
 
 from . import memory
 from .dnswatch import Watch
 from .evaluate import evaluate
 from .explain import explained
 from .machinewatch import Machine
-from .model import Change, Finding
+from .model import CHANGED, Change, Finding
 from .post import Post
 
 if TYPE_CHECKING:
@@ -28,10 +29,11 @@ log = logging.getLogger(__name__)
 TICK = 1.0  # seconds between two looks whether something is due
 QUIET = 5.0  # seconds without news after which what has come in is judged, or at the latest after
 LATEST = 60.0
-HOURLY = 3_600.0  # what depends on the time alone: reporters that are overdue, queues that wait
+HOURLY = 3_600.0  # what depends on the time alone: reporters that are overdue; what was sent and is reported later
+MACHINE_SECONDS = 60.0  # between two looks at this machine, whose faults do not wait for reports
 REST = 10.0  # times as long as a look took, nothing looks again: a large store is not looked at all the time
 RETRY = 30.0
-STOP_SECONDS = 15.0
+STOP_SECONDS = 8.0  # for all threads together
 
 
 class Watches(NamedTuple):
@@ -48,16 +50,22 @@ def watches(
     return Watches(Watch(config, store, ask=ask, clock=clock), Machine(config, store.ledger, clock=clock))
 
 
-def look(store: Store, config: Config, now: int, watching: Watches) -> list[Finding]:
+class Look(NamedTuple):
+    """What one look found: what is wrong, what was and has ended, and what a graver finding explains."""
+
+    findings: list[Finding]
+    explained: list[Finding]
+
+
+def look(store: Store, config: Config, now: int, watching: Watches) -> Look:
     """Everything that is wrong at `now`, told by its cause, and what was and has ended.
 
     The DNS is not asked: what was last seen there counts. What a graver finding explains is its member.
     """
     found = [*evaluate(store, config, now), *watching.dns.findings(), *watching.machine.findings()]
     told, silenced = explained([one for one in found if one.cleared is None])
-    for one in silenced:
-        log.debug("%s is explained by %s", one.finding.title, one.by.title)
-    return [*told, *past([one for one in found if one.cleared is not None])]
+    others = [replace(one.finding, explained_by=one.by.title) for one in silenced]
+    return Look([*told, *past([one for one in found if one.cleared is not None])], others)
 
 
 def past(over: Sequence[Finding]) -> list[Finding]:
@@ -68,10 +76,16 @@ def past(over: Sequence[Finding]) -> list[Finding]:
 
 
 def check(store: Store, config: Config, now: int, watching: Watches) -> list[Change]:
-    """Look, and remember: gives what was opened, got worse or better, or has cleared."""
-    changes = memory.settle(store.ledger, look(store, config, now, watching), now)
+    """Look, and remember: gives what was opened, got worse or better, or has ended."""
+    version = store.version()  # before the look: who judged more meanwhile has the last word
+    found = look(store, config, now, watching)
+    changes = memory.settle(
+        store.ledger, found.findings, now, explained=found.explained, version=version,
+        keep_days=config.alerts.incident_days,
+    )  # fmt: skip
     for change in changes:
-        log.info("%s: %s", change.kind, change.incident.finding.title)
+        if change.kind != CHANGED:
+            log.info("%s: %s", change.kind, change.incident.finding.title)
     return changes
 
 
@@ -92,9 +106,11 @@ class Alerts(threading.Thread):
         self.watching = watches(config, store, ask=ask, clock=clock)
         self.post = Post(config, store)
         self._ended = threading.Event()
-        self._seen: tuple[int, int] | None = None  # versions that were judged
-        self._news: tuple[tuple[int, int], float, float] | None = None  # newest versions, since when, and first news
-        self._next, self._hourly = 0.0, clock()
+        self._seen = -1  # version that was judged
+        self._news: tuple[int, float, float] | None = None  # newest version, since when, and first news
+        self._next, self._hourly, self._last = 0.0, clock(), clock()
+        self._machine_at = clock() + MACHINE_SECONDS
+        self._faults: set[str] | None = None  # of this machine, at the last look
         self._others = [
             threading.Thread(target=self._each, args=(name, step), name=name, daemon=True)
             for name, step in (("alerts-dns", self.watching.dns.step), ("alerts-post", self._send))
@@ -107,27 +123,43 @@ class Alerts(threading.Thread):
         self._each("alerts", self.step)
 
     def stop(self) -> None:
-        """End after the steps under way."""
+        """End after the steps under way; a step that takes longer is left, for it is a daemon's."""
         self._ended.set()
-        for thread in (self, *self._others):
-            if thread.is_alive():
-                thread.join(STOP_SECONDS)
-        self.store.close()
+        until = time.monotonic() + STOP_SECONDS
+        threads = [thread for thread in (self, *self._others) if thread.is_alive()]
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        if not any(thread.is_alive() for thread in threads):
+            self.store.close()
 
     def step(self) -> bool:
         """Look if it is time; was it?"""
         now = self.clock()
-        versions = (self.store.version(), sent.version(self.store.ledger))
-        if versions != self._seen and (self._news is None or self._news[0] != versions):
-            self._news = (versions, now, now if self._news is None else self._news[2])
+        if now < self._last:  # the clock was set back
+            self._next, self._hourly, self._news = 0.0, now, None
+        self._last = now
+        version = self.store.version()
+        if version != self._seen and (self._news is None or self._news[0] != version):
+            self._news = (version, now, now if self._news is None else self._news[2])
         due = self._news is not None and (now - self._news[1] >= QUIET or now - self._news[2] >= LATEST)
-        if now < self._next or not (due or now - self._hourly >= HOURLY):
+        due = due or now - self._hourly >= HOURLY or self._machine_changed(now)
+        if now < self._next or not due:
             return False
         began = time.monotonic()
-        check(self.store, self.config, int(now), self.watching)
-        self._seen, self._news, self._hourly = versions, None, now
-        self._next = now + REST * (time.monotonic() - began)
+        try:
+            check(self.store, self.config, int(now), self.watching)
+            self._seen, self._news, self._hourly = version, None, now
+        finally:
+            self._next = now + REST * (time.monotonic() - began)
         return True
+
+    def _machine_changed(self, now: float) -> bool:
+        """Each minute: are other things wrong with this machine than at the last look?"""
+        if abs(now - self._machine_at) < MACHINE_SECONDS and now < self._machine_at:
+            return False
+        self._machine_at = now + MACHINE_SECONDS
+        before, self._faults = self._faults, {one.fingerprint for one in self.watching.machine.findings()}
+        return before is not None and before != self._faults
 
     def _send(self) -> None:
         now = int(self.clock())

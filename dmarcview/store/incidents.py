@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from .archive import clean
 from .ledger import Ledger, bump, counter, rows
-from .tables import incidents, mutes, notices
+from .tables import counters, incidents, mutes, notices
 
 _C = incidents.c
 _N = notices.c
@@ -34,6 +34,7 @@ class Row:
     known: int = 0
     changed: int = 0
     ended: int | None = None
+    outcome: str = ""  # of an ended one: cleared, usual or taken_up
     acked: int | None = None
     acked_by: str = ""
     note: str = ""
@@ -41,7 +42,7 @@ class Row:
 
 
 class Moved(NamedTuple):
-    """What `settle` did with one incident: opened, changed or cleared, and its weight before (0: it is new)."""
+    """What `settle` did with one incident: opened, changed or ended, and its weight before (0: it is new)."""
 
     how: str
     row: Row
@@ -69,53 +70,66 @@ def version(ledger: Ledger) -> int:
         return counter(conn, "alerts")
 
 
-def settle(ledger: Ledger, found: Sequence[Row], now: int) -> list[Moved]:
-    """Make these the open incidents: new ones are opened, known ones brought up to date, the others have cleared.
+def settle(
+    ledger: Ledger, found: Sequence[Row], ends: Callable[[Row], str], now: int, version: int = 0
+) -> list[Moved]:  # fmt: skip
+    """Make these the open incidents: new ones are opened, known ones brought up to date, the others end.
 
-    One transaction. `found` has each fingerprint once. What did not change is not written, nor given back.
+    One transaction. `found` has each fingerprint once; of rows with `known` 0 those that are not open are left alone.
+    `ends` gives the outcome of one that ends. What did not change is not written, nor given back. `version` is that of
+    the store that was judged: when a newer one has been settled meanwhile, nothing is done.
     """
     out: list[Moved] = []
     with ledger.write() as conn:
+        if version < counter(conn, "judged"):
+            return []
+        conn.execute(update(counters).where(counters.c.name == "judged").values(value=version))
         known = {row.fingerprint: row for row in _rows(conn, _C.ended.is_(None), now)}
         for one in found:
             fresh = _cleaned(one)
             old = known.pop(fresh["fingerprint"], None)
-            if old is None:
+            if old is None and one.known:
                 number = bump(conn, "row") + 1
-                stamps = {"id": number, "known": now, "changed": now, "acked_by": "", "note": ""}
+                stamps = {"id": number, "known": one.known, "changed": now, "outcome": "", "acked_by": "", "note": ""}
                 conn.execute(insert(incidents).values(fresh | stamps))
                 out.append(Moved("opened", _one(conn, number, now), 0))
-            elif any(getattr(old, name) != value for name, value in fresh.items()):
+            elif old is not None and any(getattr(old, name) != value for name, value in fresh.items()):
                 conn.execute(update(incidents).where(_C.id == old.id).values(fresh | {"changed": now}))
                 out.append(Moved("changed", _one(conn, old.id, now), old.weight))
         for old in known.values():
-            conn.execute(update(incidents).where(_C.id == old.id).values(ended=now, changed=now))
-            out.append(Moved("cleared", _one(conn, old.id, now), old.weight))
+            values = {"ended": now, "outcome": ends(old), "changed": now}
+            conn.execute(update(incidents).where(_C.id == old.id).values(values))
+            out.append(Moved("ended", _one(conn, old.id, now), old.weight))
         if out:
             bump(conn, "alerts")
     return out
 
 
-def remember(ledger: Ledger, past: Sequence[Row], now: int) -> int:
+def remember(ledger: Ledger, past: Sequence[tuple[Row, bool]], now: int) -> int:
     """Keep incidents that are over and that nobody saw while they went on; gives how many are new.
 
-    `known` and `ended` of each are as given. One of the same kind and domain that shares a day with it is the same.
+    `known` and `ended` of each are as given. One of the same cause that shares a day with it is the same; where the
+    second value is True, any of the same kind and domain is.
     """
-    fresh = 0
+    with ledger.read() as conn:
+        fresh = [one for one, moves in past if not _is_known(conn, one, moves)]
+    if not fresh:
+        return 0
     with ledger.write() as conn:
-        for one in past:
-            values = _cleaned(one)
-            same = select(_C.id).where(
-                _C.kind == values["kind"], _C.domain == values["domain"], _C.first_day <= one.last_day,
-                _C.last_day >= one.first_day,
-            )  # fmt: skip
-            if conn.execute(same.limit(1)).first() is None:
-                stamps = {"id": bump(conn, "row") + 1, "known": one.known, "ended": one.ended, "changed": now}
-                conn.execute(insert(incidents).values(values | stamps | {"acked_by": "", "note": ""}))
-                fresh += 1
-        if fresh:
-            bump(conn, "alerts")
-    return fresh
+        for one in fresh:
+            stamps = {"id": bump(conn, "row") + 1, "known": one.known, "ended": one.ended, "outcome": "cleared"}
+            more = {"changed": now, "acked_by": "", "note": ""}
+            conn.execute(insert(incidents).values(_cleaned(one) | stamps | more))
+        bump(conn, "alerts")
+    return len(fresh)
+
+
+def _is_known(conn: Connection, one: Row, moves: bool) -> bool:
+    values = _cleaned(one)
+    same = (_C.kind == values["kind"], _C.domain == values["domain"], _C.first_day <= one.last_day,
+            _C.last_day >= one.first_day)  # fmt: skip
+    exact = () if moves else (_C.fingerprint == values["fingerprint"],)
+    return conn.execute(select(_C.id).where(*same, *exact).limit(1)).first() is not None
 
 
 def listed(ledger: Ledger, now: int, *, open_only: bool = False, limit: int | None = None) -> list[Row]:

@@ -87,4 +87,4 @@ def keep_alerts(conn: Connection) -> None:
     next(index for index in reports.indexes if index.name == "reports_end").create(conn)
     for table in (probes, incidents, mutes, notices, records_seen):
         table.create(conn)
-    conn.execute(insert(counters).values(name="alerts", value=0))
+    conn.execute(insert(counters), [{"name": name, "value": 0} for name in ("alerts", "judged")])

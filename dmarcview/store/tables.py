@@ -40,7 +40,20 @@ counters = Table(
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
-COUNTERS = ("version", "layout", "classes", "classified", "item", "report", "file", "row", "epoch", "sent", "alerts")
+COUNTERS = (
+    "version",
+    "layout",
+    "classes",
+    "classified",
+    "item",
+    "report",
+    "file",
+    "row",
+    "epoch",
+    "sent",
+    "alerts",
+    "judged",
+)
 
 items = Table(
     "items",
@@ -267,6 +280,7 @@ incidents = Table(
     Column("known", BigInteger, nullable=False),  # when it was found
     Column("changed", BigInteger, nullable=False),
     Column("ended", BigInteger),  # null: open
+    Column("outcome", Text, nullable=False),  # "" while open; cleared, usual, taken_up (another tells it)
     Column("weight", BigInteger, nullable=False),  # by which it worsens: messages, or what the kind counts
     Column("body", Text, nullable=False),  # JSON of alerts.model.Finding
     Column("acked", BigInteger),
@@ -275,6 +289,7 @@ incidents = Table(
     Index("incidents_open", "fingerprint", sqlite_where=text("ended is null"), postgresql_where=text("ended is null"),
           unique=True),
     Index("incidents_known", "known"),
+    Index("incidents_kind", "kind", "domain", "first_day"),
 )  # fmt: skip
 mutes = Table(
     "mutes",
