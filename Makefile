@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check loop bench fuzz build lock reference peers clean
+.PHONY: help setup demo test check loop bench fuzz build lock notebooks reference peers clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -74,6 +74,9 @@ build: setup ## wheel and sdist in dist/
 
 lock: setup ## resolve requirements.lock again from pyproject.toml
 	@$(COMPILE) --upgrade
+
+notebooks: setup ## write the .ipynb of each notebook from its text
+	@$(BIN)/python -m tests.notebook_pairs
 
 reference: setup ## write docs/reference/ from the code
 	@$(BIN)/dmarcview config reference --write docs/reference
