@@ -13,11 +13,16 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "open", "parse"]
 
 
-def open(path_or_url: str | os.PathLike[str], *, read_only: bool = True) -> Library:  # noqa: A001 - `dmarcview.open`
-    """The store at a data folder or database URL: `.records() .daily() .sources() .reports()` give DataFrames."""
+def open(  # noqa: A001 - `dmarcview.open`
+    path_or_url: str | os.PathLike[str], *, read_only: bool = True, url: str | None = None
+) -> Library:
+    """The store at a data folder or database URL: `.records() .daily() .sources() .reports()` give DataFrames.
+
+    `url` is the ledger's address where it is not in the folder, as [data] url in the settings.
+    """
     from dmarcview.library import Library
 
-    return Library.open(os.fspath(path_or_url), read_only=read_only)
+    return Library.open(os.fspath(path_or_url), url=url, read_only=read_only)
 
 
 def parse(path_or_bytes: str | os.PathLike[str] | bytes, *, name: str | None = None) -> Reading:

@@ -147,6 +147,15 @@ def _alerts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-network", action="store_true", help="check: do not ask the DNS")
 
 
+def _notebook(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="name or number of a notebook; none lists them")
+    parser.add_argument("--dir", metavar="DIR", default=".", help="folder for the copy (this one)")
+    parser.add_argument("--no-open", action="store_true", help="only write the copy, do not start JupyterLab")
+    parser.add_argument("--domain", action="append", help="policy domain; may be given several times")
+    parser.add_argument("--since", metavar="DATE", help="first day, YYYY-MM-DD, UTC (the newest 90 days)")
+    parser.add_argument("--until", metavar="DATE", help="day after the last, YYYY-MM-DD, UTC")
+
+
 def _queue(parser: argparse.ArgumentParser) -> None:
     actions = ("list", "show", "retry", "hold", "release", "delete", "redirect", "suppressed")
     parser.add_argument("action", nargs="?", choices=actions, default="list")
@@ -220,6 +229,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("sent", "sent:run", "What the relay sent, to whom, and what the other side said.", _sent),
     Command("reconcile", "reconcile:run", "What was sent against what receivers reported.", _reconcile, True),
     Command("alerts", "alerts:run", "What is wrong, since when, and what to check first.", _alerts),
+    Command("notebook", "notebook:run", "Notebooks: list them, or open a copy of one on your store.", _notebook),
     Command("queue", "queue:run", "Mail that waits to be delivered: see it, hold it, try it, redirect it.", _queue),
     Command("user", "user:run", "Who may log in at the relay, and what each may send.", _user),
     Command("sendmail", "sendmail:run", "Hand a mail to the relay, as /usr/sbin/sendmail does.", _sendmail),

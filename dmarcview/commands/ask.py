@@ -34,8 +34,8 @@ def filters(args: argparse.Namespace, *, unverified: bool) -> Filters:
     try:
         return Filters(
             domains=tuple(args.domain) if args.domain else None,
-            since=_day(args.since, "--since"),
-            until=_day(args.until, "--until"),
+            since=day(args.since, "--since"),
+            until=day(args.until, "--until"),
             source_class=args.source_class,
             submitter=args.submitter.lower() if args.submitter else None,
             result=args.result,
@@ -46,7 +46,8 @@ def filters(args: argparse.Namespace, *, unverified: bool) -> Filters:
         raise Misuse(str(error)) from None
 
 
-def _day(text: str | None, option: str) -> date | None:
+def day(text: str | None, option: str) -> date | None:
+    """The day that an option gives. Raises Misuse."""
     if text is None:
         return None
     try:
