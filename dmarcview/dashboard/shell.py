@@ -104,6 +104,14 @@ def _header(prefix: str, title: str, version: str) -> html.Div:
                 [icon("link"), html.Span("Copy link", className="wide")], id="copy", className="quiet", n_clicks=0
             ),
             html.Button(
+                [icon("notebook"), html.Span("Copy for a notebook", className="wide")],
+                id="copy-code",
+                className="quiet desk",
+                n_clicks=0,
+                title="Python that asks the store what this page asks, with its filters",
+            ),
+            dcc.Store(id="notebook-code"),
+            html.Button(
                 [icon("scheme"), html.Span("System", id="scheme-word", className="wide")],
                 id="scheme-button",
                 className="quiet",

@@ -87,6 +87,22 @@
     return !(event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey);
   }
 
+  function put(text, id, words) {
+    var button = document.getElementById(id);
+    var label = button.querySelector(".wide");
+    var done = function (word) {
+      if (label) { label.textContent = word; }
+      button.setAttribute("aria-label", word);
+      window.setTimeout(function () {
+        if (label) { label.textContent = words; }
+        button.removeAttribute("aria-label");
+      }, 1600);
+    };
+    if (navigator.clipboard) {
+      navigator.clipboard.writeText(text).then(function () { done("Copied"); }, function () { done("Not allowed"); });
+    } else { window.prompt(words, text); }
+  }
+
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     dmarcview: {
       colours: function (clicks) {
@@ -102,21 +118,11 @@
         return "filters" + (clicks % 2 ? " filters-open" : "");
       },
       copy: function (clicks) {
-        if (!clicks) { return window.dash_clientside.no_update; }
-        var address = window.location.href;
-        var done = function (word) {
-          var label = document.querySelector("#copy .wide");
-          var button = document.getElementById("copy");
-          if (label) { label.textContent = word; }
-          button.setAttribute("aria-label", word);
-          window.setTimeout(function () {
-            if (label) { label.textContent = "Copy link"; }
-            button.removeAttribute("aria-label");
-          }, 1600);
-        };
-        if (navigator.clipboard) {
-          navigator.clipboard.writeText(address).then(function () { done("Copied"); }, function () { done("Not allowed"); });
-        } else { window.prompt("Copy this link", address); }
+        if (clicks) { put(window.location.href, "copy", "Copy link"); }
+        return window.dash_clientside.no_update;
+      },
+      copyCode: function (clicks, code) {
+        if (clicks && code) { put(code, "copy-code", "Copy for a notebook"); }
         return window.dash_clientside.no_update;
       },
       retry: function (clicks) {

@@ -9,11 +9,12 @@ from typing import Any
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, no_update
 from dash.exceptions import PreventUpdate
 
-from dmarcview.dashboard import given, parts, shell, url
+from dmarcview.dashboard import given, notebook, parts, shell, url
 from dmarcview.dashboard.callbacks.desk import Desk
 from dmarcview.dashboard.pages import intake, overview, reconcile, report, reports, sent, sources
 from dmarcview.dashboard.papers import MOST_KEY
 from dmarcview.dashboard.sent import SentFrames
+from dmarcview.store.store import LEDGER_NAME
 
 
 def register(app: Dash, desk: Desk) -> None:
@@ -21,6 +22,7 @@ def register(app: Dash, desk: Desk) -> None:
     _browser(app)
     _filters(app, desk)
     _pages(app, desk)
+    _notebook(app, desk)
 
 
 def _browser(app: Dash) -> None:
@@ -39,6 +41,8 @@ def _browser(app: Dash) -> None:
     here("closeMenu", Output("burger", "opened"), Input("url", "pathname"), prevent_initial_call=True)
     here("filters", Output("filters", "className"), Input("filters-button", "n_clicks"))
     here("copy", Output("copy", "title"), Input("copy", "n_clicks"), prevent_initial_call=True)
+    here("copyCode", Output("copy-code", "title"), Input("copy-code", "n_clicks"), State("notebook-code", "data"),
+         prevent_initial_call=True)  # fmt: skip
     here("retry", Output("fault-retry", "title"), Input("fault-retry", "n_clicks"), prevent_initial_call=True)
     here("drawer", Output("source-drawer", "id"), Input("source-drawer", "opened"), prevent_initial_call=True)
     here("drawer", Output("sent-drawer", "id"), Input("sent-drawer", "opened"), prevent_initial_call=True)
@@ -99,6 +103,22 @@ def _pages(app: Dash, desk: Desk) -> None:
         if ctx.triggered_id == "again" and drawn == path:
             raise PreventUpdate  # its pieces ask for themselves
         return _page(desk, path, url.parse(search)), path
+
+
+def _notebook(app: Dash, desk: Desk) -> None:
+    store, said = desk.frames.store, desk.compared.said
+    elsewhere = not (store.data / LEDGER_NAME).exists()
+    where = notebook.Where(str(store.data), elsewhere, desk.frames.doubtful, tuple(said.items()))
+
+    @app.callback(
+        Output("notebook-code", "data"),
+        Input("url", "pathname"),
+        Input("url", "search"),
+        Input("version", "data"),
+    )
+    def code(pathname: Any, search: Any, _: Any) -> str:
+        path, view = _path(desk, pathname), url.parse(search)
+        return notebook.code(path, view, notebook.Days(*_days(desk, path, view)), where)
 
 
 def _path(desk: Desk, pathname: Any) -> str:
