@@ -23,10 +23,10 @@ unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check loop bench fuzz build lock notebooks reference peers clean
+.PHONY: help setup demo test check loop bench bench-alerts fuzz build lock notebooks reference peers clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 21
 
 setup: .venv/.ready ## the environment in .venv
 
@@ -61,6 +61,9 @@ loop: setup peers ## our mail to real receivers and their reports back, number f
 
 bench: setup $(PARSEDMARC)/bin/parsedmarc ## speed, as ratios to peers in the same run
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-alerts: setup ## false alarms and delays of alerts, beside the rules of others
+	@$(BIN)/python -m benchmarks.alerts $(ARGS)
 
 $(PARSEDMARC)/bin/parsedmarc: | setup
 	@$(BIN)/uv venv --quiet --python $(BIN)/python $(PARSEDMARC)

@@ -93,7 +93,7 @@ def test_counts_that_cannot_be_are_refused() -> None:
         Counts(np.zeros(1, np.int64), np.zeros(2, np.int64), np.zeros(1, np.int64))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10**6))
 def test_order_and_splitting_of_counts_change_nothing(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -59,16 +59,17 @@ class Cells:
 class Method:
     """The parameters; the defaults are what the tuning half of `make bench-alerts` chose."""
 
-    threshold: float | None = None  # h; None: 8 + ln(series / 10), at least 8, so that a fleet keeps the budget
+    threshold: float | None = None  # h; None: `base` + ln(series / 10), at least `base`: a fleet keeps the budget
+    base: float = 7.0  # h of an installation with ten series
     half_life: float = 21.0  # days after which what was learned weighs half
     history: int = 98  # event days before `today` that are looked at
     replay: int = 56  # the last of them, which are walked day by day; the others are only learned from
     window: int = 14  # days after which S no longer holds back learning, and an incident without failures ends
-    odds: float = 4.0  # the worse share is the usual one times this, or ...
+    odds: float = 6.0  # the worse share is the usual one times this, or ...
     least_rise: float = 0.08  # ... the usual one plus this, whichever is more
     total_share: float = 0.5  # the second worse share that is tried: of a cause that hits most of the mail
     clip: float = 3.0  # what one cell adds or takes at most, so that no single report decides
-    least_failed: int = 4  # failed messages since the onset without which nothing fires
+    least_failed: int = 3  # failed messages since the onset without which nothing fires
     least_reporters: int = 2  # reporters that saw failures, or ...
     least_days: int = 3  # ... event days with failures, without which nothing fires
     clear_share: float = 0.5  # S below this share of h is calm
@@ -85,7 +86,7 @@ class Method:
 
     def level(self, series: int) -> float:
         """The threshold h for an installation with so many series."""
-        return self.threshold if self.threshold is not None else 8.0 + max(0.0, math.log(max(series, 1) / 10))
+        return self.threshold if self.threshold is not None else self.base + max(0.0, math.log(max(series, 1) / 10))
 
 
 METHOD = Method()
