@@ -89,7 +89,7 @@ def test_the_peers_rules_do_what_they_say() -> None:
     }
     for name, failed in rules.items():
         assert PEERS[name](view(flat, failed))[0], name
-        failed[-1] -= 2
+        failed[-1] -= 3
         assert not PEERS[name](view(flat, failed))[0], name
     assert not PEERS["15 points, min 100"](view([*flat[:-1], 99], [0] * 29 + [99]))[0]
     assert PEERS["15 points, min 20"](view([*flat[:-1], 20], [0] * 29 + [20]))[0]

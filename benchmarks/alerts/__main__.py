@@ -33,12 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
     begin = time.monotonic()
     half = load("held_out")
     reports, owners = simulate(half, args.runs)
-    print(
-        f"held-out half: {len(half.scenarios)} scenarios in their worlds, {len(owners)} domains, {len(reports.run):,} "
-        f"reports, seed {half.seed}.\nThe parameters were settled on the tuning half (seed {load('tuning').seed}, other "
-        f"volumes, shares and sizes), never on this one.\nAsked every morning of what had arrived; each fault is "
-        f"followed for {AFTER} days. SPF, DKIM and DMARC are\nthree series of a domain; a false alarm of any counts.\n"
-    )
+    size = f"{len(half.scenarios)} pairs of scenario and world, {len(owners)} domains, {len(reports.run):,} reports"
+    print(f"held-out half, seed {half.seed}: {size}.")
+    print(f"The parameters were settled on the tuning half (seed {load('tuning').seed}; other volumes, shares, sizes),")
+    print("never on this one. Asked every morning of what had arrived. SPF, DKIM and DMARC are three series of a")
+    print(f"domain; a false alarm of any of them counts. Each fault is followed for {AFTER} days.\n")
     held, true = alarms(Mornings.of(reports, len(owners)), default_rules()), truth(reports, owners)
     scores = report.overall(held, true, owners)
     report.by_scenario(held, true, owners)

@@ -15,6 +15,7 @@ from .world import DAYS, MECHANISMS, WARM, Reports
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 OURS = "bbcusum"
+STRICT = "bbcusum, h = 10"  # as in a fleet of 200 series
 COMPLETE_AFTER = 3  # days after which a day counts as complete here; the product knows it by the reporters
 
 
@@ -150,5 +151,5 @@ def alarms(mornings: Mornings, rules: Mapping[str, Rule]) -> dict[str, Bools]:
 
 
 def default_rules(method: Method = METHOD) -> dict[str, Rule]:
-    """Ours first, then the peers'."""
-    return {OURS: ours(method), **PEERS}
+    """Ours first, then ours with a higher threshold, then the peers'."""
+    return {OURS: ours(method), STRICT: ours(replace(method, threshold=10.0)), **PEERS}

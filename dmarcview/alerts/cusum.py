@@ -25,7 +25,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from .likelihood import Bools, Floats, Ints, ratio
+from .likelihood import Bools, Floats, Ints, log_likelihood, mass
 
 ABSENT = -1  # a day that is none
 MOST = 0.999  # the largest share that is taken for possible
@@ -68,10 +68,10 @@ class Method:
     odds: float = 6.0  # the worse share is the usual one times this, or ...
     least_rise: float = 0.08  # ... the usual one plus this, whichever is more
     total_share: float = 0.5  # the second worse share that is tried: of a cause that hits most of the mail
-    clip: float = 3.0  # what one cell adds or takes at most, so that no single report decides
+    clip: float = 4.0  # what one cell adds or takes at most, so that no single report decides
     least_failed: int = 3  # failed messages since the onset without which nothing fires
     least_reporters: int = 2  # reporters that saw failures, or ...
-    least_days: int = 3  # ... event days with failures, without which nothing fires
+    least_days: int = 2  # ... event days with failures, without which nothing fires
     clear_share: float = 0.5  # S below this share of h is calm
     clear_days: int = 2  # complete days with mail and calm that end an incident
     prior_failed: float = 0.5  # what is known before anything is learned: failed messages ...
@@ -142,33 +142,39 @@ class _Days:
         if len(cells.series) and int(cells.series.max()) >= series:
             raise ValueError(f"a cell is of series {cells.series.max()}, but there are {series}")
         reporters = int(cells.reporter.max(initial=0)) + 1
-        total, failed, day = cells.total, cells.failed, cells.day - (today - method.history)
-        key = (day * series + cells.series) * reporters + cells.reporter
+        first, replayed = today - method.history, today - method.replay
+        kept = np.flatnonzero((cells.day >= first) & (cells.day < today))
+        all_kept = len(kept) == len(cells.day)
+        day, code, reporter, total, failed = (
+            x if all_kept else x[kept] for x in (cells.day, cells.series, cells.reporter, cells.total, cells.failed)
+        )
+        at = (day - first) * series + code
+        key = at * reporters + reporter
         if not bool((key[1:] > key[:-1]).all()):
             order = np.argsort(key)
-            key, total, failed = key[order], total[order], failed[order]
-            first = np.flatnonzero(np.diff(key, prepend=key[:1] - 1))
-            if len(first) < len(key):
-                key, total, failed = key[first], np.add.reduceat(total, first), np.add.reduceat(failed, first)
-        low, replayed, high = np.searchsorted(
-            key, np.array([0, method.history - method.replay, method.history]) * series * reporters
-        )
-        key = key[low:high]
-        n, f = total[low:high].astype(np.float64), failed[low:high].astype(np.float64)
-        at, shape = key // reporters, (self.count, series)
+            key, at, code, reporter, total, failed = (x[order] for x in (key, at, code, reporter, total, failed))
+            new = np.flatnonzero(np.diff(key, prepend=key[:1] - 1))
+            if len(new) < len(key):
+                at, code, reporter = at[new], code[new], reporter[new]
+                total, failed = np.add.reduceat(total, new), np.add.reduceat(failed, new)
+        n, f = total.astype(np.float64), failed.astype(np.float64)
+        bad = np.flatnonzero(failed)
+        shape = (self.count, series)
 
-        def summed(what: Floats) -> Floats:
-            return np.bincount(at, what, self.count * series).reshape(shape).astype(np.float64, copy=False)
+        def summed(where: Ints, what: Floats) -> Floats:
+            return np.bincount(where, what, self.count * series).reshape(shape).astype(np.float64, copy=False)
 
         # of the cells of each (day, series): messages, failed, and the moments that tell the overdispersion
-        self.sums = np.stack([summed(n), summed(f), summed(f * f), summed(n * f), summed(n * n)])
+        self.sums = np.stack(
+            [summed(at, n), *(summed(at[bad], x) for x in (f[bad], f[bad] ** 2, n[bad] * f[bad])), summed(at, n * n)]
+        )
         # the cells of the replayed days; days count from the first of them
-        at, key = at[replayed - low :], key[replayed - low :]
-        self.total, self.failed = n[replayed - low :], f[replayed - low :]
-        self.day, self.series = np.divmod(at - (self.count - method.replay) * series, max(series, 1))
+        begin = int(np.searchsorted(at, (replayed - first) * series))
+        self.total, self.failed, self.series = n[begin:], f[begin:], code[begin:]
+        self.day = at[begin:] // max(series, 1) - (replayed - first)
         self.bounds = np.searchsorted(self.day, np.arange(method.replay + 1))
         self.bad = np.flatnonzero(self.failed)  # cells with failures, and which pair of series and reporter each is
-        named = self.series[self.bad] * reporters + key[self.bad] - at[self.bad] * reporters
+        named = self.series[self.bad] * reporters + reporter[begin:][self.bad]
         pairs, self.pair = np.unique(named, return_inverse=True)
         self.pair_series = pairs // reporters
         self.bad_bounds = np.searchsorted(self.bad, self.bounds)
@@ -266,10 +272,11 @@ class _Walk:
         alive = judged & ((self.s > 0).any(axis=0) | (days.sums[1, self.offset + day] > 0))
         taken = np.flatnonzero(alive[series])
         series, failed, total = series[taken], failed[taken], days.total[low:high][taken]
-        null, weight = p0[series], (1.0 / rho - 1.0)[series]
+        weight = mass(rho)
+        usual = log_likelihood(series, total, failed, p0, weight)
         for which in range(2):
-            evidence = np.clip(ratio(total, failed, null, p1[which][series], weight), -self.m.clip, self.m.clip)
-            summed = np.bincount(series, evidence, len(p0))
+            evidence = log_likelihood(series, total, failed, p1[which], weight) - usual
+            summed = np.bincount(series, np.clip(evidence, -self.m.clip, self.m.clip), len(p0))
             self.s[which] = np.maximum(0.0, self.s[which] + summed)
         self.s = np.where(self.open, np.minimum(self.s, self.h), self.s)
 

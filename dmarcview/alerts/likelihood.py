@@ -31,15 +31,16 @@ def mass(rho: Floats) -> Floats:
     return 1.0 / rho - 1.0
 
 
-def ratio(total: Floats, failed: Floats, null: Floats, other: Floats, weight: Floats) -> Floats:
-    """Log likelihood ratio of share `other` against share `null` of cells with these counts, both of mass `weight`."""
-    passed = total - failed
-    a0, b0, a1, b1 = null * weight, (1 - null) * weight, other * weight, (1 - other) * weight
-    out: Floats = log_gamma(passed + b1) - log_gamma(passed + b0) + log_gamma(b0) - log_gamma(b1)
-    bad = failed > 0  # most cells have no failure, and need no more than that
-    if bad.any():
-        f, a0, a1 = failed[bad], a0[bad], a1[bad]
-        out[bad] += log_gamma(f + a1) - log_gamma(f + a0) + log_gamma(a0) - log_gamma(a1)
+def log_likelihood(of: Ints, total: Floats, failed: Floats, share: Floats, weight: Floats) -> Floats:
+    """Logarithm of the likelihood of cells, but for what does not depend on the share.
+
+    `total` and `failed` have an entry a cell, and `of` its place in `share` and `weight` (the mass), which have one a
+    series: so what is the same for all cells of a series is computed once.
+    """
+    a, b = share * weight, (1 - share) * weight
+    out: Floats = log_gamma((total - failed) + b[of]) - log_gamma(b)[of]
+    bad = np.flatnonzero(failed)  # most cells have no failure, and need no more than that
+    out[bad] += log_gamma(failed[bad] + a[of[bad]]) - log_gamma(a)[of[bad]]
     return out
 
 
