@@ -1,4 +1,4 @@
-"""Alerts beside the rules of other tools: `python -m benchmarks.alerts [--runs 30] [--tune | --grid]`.
+"""Alerts beside the rules of other tools: `python -m benchmarks.alerts [--runs 20] [--tune | --grid]`.
 
 Reports on made-up domains, asked every morning of what had arrived by then. The parameters of ours were settled on the
 tuning half of `scenarios.toml` (`--tune`: one parameter at a time; `--grid`: combinations); what is printed without
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.alerts", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--runs", type=int, default=30, help="domains for each scenario and world")
+    parser.add_argument("--runs", type=int, default=20, help="domains for each scenario and world")
     parser.add_argument("--tune", action="store_true", help="the tuning half, one parameter of ours at a time")
     parser.add_argument("--grid", action="store_true", help="the tuning half, combinations of parameters")
     args = parser.parse_args(arguments)

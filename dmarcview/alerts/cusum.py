@@ -68,7 +68,8 @@ class Method:
     odds: float = 6.0  # the worse share is the usual one times this, or ...
     least_rise: float = 0.08  # ... the usual one plus this, whichever is more
     total_share: float = 0.5  # the second worse share that is tried: of a cause that hits most of the mail
-    clip: float = 4.0  # what one cell adds or takes at most, so that no single report decides
+    clip: float = 3.0  # what one cell adds or takes at most, so that no single report decides
+    total_clip: float = 4.0  # the same for the second share: each mail that passes speaks loudly against it
     least_failed: int = 3  # failed messages since the onset without which nothing fires
     least_reporters: int = 2  # reporters that saw failures, or ...
     least_days: int = 2  # ... event days with failures, without which nothing fires
@@ -274,9 +275,9 @@ class _Walk:
         series, failed, total = series[taken], failed[taken], days.total[low:high][taken]
         weight = mass(rho)
         usual = log_likelihood(series, total, failed, p0, weight)
-        for which in range(2):
+        for which, clip in enumerate((self.m.clip, self.m.total_clip)):
             evidence = log_likelihood(series, total, failed, p1[which], weight) - usual
-            summed = np.bincount(series, np.clip(evidence, -self.m.clip, self.m.clip), len(p0))
+            summed = np.bincount(series, np.clip(evidence, -clip, clip), len(p0))
             self.s[which] = np.maximum(0.0, self.s[which] + summed)
         self.s = np.where(self.open, np.minimum(self.s, self.h), self.s)
 
