@@ -117,6 +117,16 @@ def test_it_ends_on_the_second_calm_and_complete_day() -> None:
     assert day_before.open[0]
 
 
+def test_it_ends_as_soon_when_it_began_small() -> None:
+    small, whole = (
+        [(0, day, day % 2, 5, failed) for day in days] for days, failed in ((range(14, 20), 2), (range(5, 14), 5))
+    )
+    said = asked([*((0, day, day % 2, 5, 0) for day in range(20, 80)), *small, *whole,
+                  *((0, day, day % 2, 5, 0) for day in range(1, 5))])  # fmt: skip
+    assert ago(said, "since") >= 19
+    assert not said.open[0]
+
+
 def test_incomplete_days_are_evidence_but_end_nothing() -> None:
     rows = [*steady(range(8, 60)), *steady(range(5, 8), failed=10), *steady(range(1, 5))]
     assert asked(rows, complete=np.zeros(3, bool)).open[0]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from .cusum import ABSENT, complete_days
+from .cells import ABSENT, complete_days
 from .likelihood import Bools, Floats, Ints, log_binomial_tail
 
 

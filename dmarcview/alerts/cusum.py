@@ -21,38 +21,16 @@ What decides in the corners:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
+from .cells import ABSENT, Cells, Days, complete_days
 from .likelihood import Bools, Floats, Ints, log_likelihood, mass
 
-ABSENT = -1  # a day that is none
+__all__ = ["ABSENT", "METHOD", "Cells", "Method", "Verdicts", "judge"]
+
 MOST = 0.999  # the largest share that is taken for possible
-
-
-@dataclass(frozen=True, slots=True)
-class Cells:
-    """Counts by (series, event day, reporter): arrays of one length; equal keys may repeat and are summed.
-
-    `series` and `reporter` are codes from 0 on, `day` counts days since 1970 in UTC, `total` is the number of messages
-    and `failed` how many of them failed.
-    """
-
-    series: Ints
-    day: Ints
-    reporter: Ints
-    total: Ints
-    failed: Ints
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for arrays of several lengths, negative codes or counts, or more failed than there were."""
-        if len({len(getattr(self, field.name)) for field in fields(self)}) != 1:
-            raise ValueError("the arrays of cells are of several lengths")
-        if len(self.day) and (
-            min(self.series.min(), self.reporter.min(), self.failed.min()) < 0 or bool((self.failed > self.total).any())
-        ):
-            raise ValueError("a cell has a negative code or count, or more failed messages than messages")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,62 +107,16 @@ def judge(cells: Cells, series: int, today: int, complete: Bools | None = None, 
     `complete` says of which event days all usual reports are there, with shape (days,) or (series, days); its last
     entry is yesterday, and days before its first are complete. None: all are.
     """
-    walk = _Walk(_Days(cells, series, today, method), complete, method)
+    walk = _Walk(Days(cells, series, today, method.history, method.replay), complete, method)
     for day in range(method.replay):
         walk.step(day)
     return walk.verdicts(today)
 
 
-class _Days:
-    """Cells with equal keys summed, sorted by day, and their sums by (day, series)."""
-
-    def __init__(self, cells: Cells, series: int, today: int, method: Method) -> None:
-        self.series_count, self.count = series, method.history
-        if len(cells.series) and int(cells.series.max()) >= series:
-            raise ValueError(f"a cell is of series {cells.series.max()}, but there are {series}")
-        reporters = int(cells.reporter.max(initial=0)) + 1
-        first, replayed = today - method.history, today - method.replay
-        kept = np.flatnonzero((cells.day >= first) & (cells.day < today))
-        all_kept = len(kept) == len(cells.day)
-        day, code, reporter, total, failed = (
-            x if all_kept else x[kept] for x in (cells.day, cells.series, cells.reporter, cells.total, cells.failed)
-        )
-        at = (day - first) * series + code
-        key = at * reporters + reporter
-        if not bool((key[1:] > key[:-1]).all()):
-            order = np.argsort(key)
-            key, at, code, reporter, total, failed = (x[order] for x in (key, at, code, reporter, total, failed))
-            new = np.flatnonzero(np.diff(key, prepend=key[:1] - 1))
-            if len(new) < len(key):
-                at, code, reporter = at[new], code[new], reporter[new]
-                total, failed = np.add.reduceat(total, new), np.add.reduceat(failed, new)
-        n, f = total.astype(np.float64), failed.astype(np.float64)
-        bad = np.flatnonzero(failed)
-        shape = (self.count, series)
-
-        def summed(where: Ints, what: Floats) -> Floats:
-            return np.bincount(where, what, self.count * series).reshape(shape).astype(np.float64, copy=False)
-
-        # of the cells of each (day, series): messages, failed, and the moments that tell the overdispersion
-        self.sums = np.stack(
-            [summed(at, n), *(summed(at[bad], x) for x in (f[bad], f[bad] ** 2, n[bad] * f[bad])), summed(at, n * n)]
-        )
-        # the cells of the replayed days; days count from the first of them
-        begin = int(np.searchsorted(at, (replayed - first) * series))
-        self.total, self.failed, self.series = n[begin:], f[begin:], code[begin:]
-        self.day = at[begin:] // max(series, 1) - (replayed - first)
-        self.bounds = np.searchsorted(self.day, np.arange(method.replay + 1))
-        self.bad = np.flatnonzero(self.failed)  # cells with failures, and which pair of series and reporter each is
-        named = self.series[self.bad] * reporters + reporter[begin:][self.bad]
-        pairs, self.pair = np.unique(named, return_inverse=True)
-        self.pair_series = pairs // reporters
-        self.bad_bounds = np.searchsorted(self.bad, self.bounds)
-
-
 class _Walk:
     """The walk over the replayed days, all series at once. Days here count from the first replayed one."""
 
-    def __init__(self, days: _Days, complete: Bools | None, method: Method) -> None:
+    def __init__(self, days: Days, complete: Bools | None, method: Method) -> None:
         self.days, self.m = days, method
         self.offset = days.count - method.replay
         size = days.series_count
@@ -234,7 +166,7 @@ class _Walk:
         return np.minimum(p, MOST), rho, n
 
     def _worse(self, p0: Floats) -> Floats:
-        """The shares that are tried against the usual one; while open, half of what failed since the onset."""
+        """The shares that are tried against the usual one; while open, half of the most that failed since the onset."""
         m = self.m
         small = np.minimum(np.maximum(_times_odds(p0, m.odds), p0 + m.least_rise), MOST)
         large = np.maximum(small, m.total_share)
@@ -257,6 +189,7 @@ class _Walk:
         self.learned[:, day + 1] = self.learned[:, day] + self.growth**day * _capped(sums[:, None], most)[:, 0]
         self._fire(day)
         self._clear(day, mail)
+        self._worsen(day)
         self.known_days += mail
         self.known += sums[0]
         onset = np.where(self.s > 0, self.start, day + 1).min(axis=0)
@@ -289,7 +222,7 @@ class _Walk:
             return
         which = self.s[:, above].argmax(axis=0)
         onset = self.start[which, above]
-        failed, total, bad_days = self.running[:, day + 1, above] - self.running[:, onset, above]
+        failed, _, bad_days = self.running[:, day + 1, above] - self.running[:, onset, above]
         since = np.full(len(self.open), np.iinfo(np.int64).max)
         since[above] = onset
         fresh = self.last_failed >= since[self.days.pair_series]
@@ -298,8 +231,14 @@ class _Walk:
         fires, onset = above[enough], onset[enough]
         self.open[fires] = True
         self.since[fires], self.fired[fires], self.cleared[fires] = onset, day, ABSENT
-        self.rate[fires] = failed[enough] / total[enough]
+        self.rate[fires] = 0.0
         self.s[:, fires], self.calm_days[fires] = self.h, 0
+
+    def _worsen(self, day: int) -> None:
+        """Keep the largest failed share that an open incident had from its onset until any day."""
+        going = np.flatnonzero(self.open)
+        failed, total, _ = self.running[:, day + 1, going] - self.running[:, self.since[going], going]
+        self.rate[going] = np.maximum(self.rate[going], failed / total)
 
     def _clear(self, day: int, mail: Bools) -> None:
         """End the incidents that were calm on enough complete days, or of which nothing more was heard."""
@@ -359,12 +298,3 @@ def _capped(sums: Floats, most: Floats) -> Floats:
 def _named(day: Ints, first: int) -> Ints:
     """Event days since 1970 of days since `first`."""
     return np.where(day >= 0, day + first, ABSENT)
-
-
-def complete_days(complete: Bools | None, days: int, size: int) -> Bools:
-    """What `judge` is told of completeness as an array (days, series) of the last `days` days."""
-    out = np.ones((days, size), np.bool_)
-    if complete is not None and complete.shape[-1]:
-        known = np.atleast_2d(complete).T[-days:]
-        out[-len(known) :] = known
-    return out

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from .cusum import ABSENT
+from .cells import ABSENT
 from .likelihood import Bools, Floats, Ints
 
 DAY = 86_400
