@@ -101,7 +101,7 @@ def test_the_score_counts_what_happened() -> None:
     hits = np.array([[True, False, False], [False] * 3])
     report_days = np.zeros((2, DAYS), bool)
     report_days[0, [WARM + 12, WARM + 13]] = True
-    true = Truth(onset, hits, np.array([WARM + 12, MISSED]), report_days)
+    true = Truth(onset, hits, np.array([WARM + 12, MISSED]), report_days, np.array([WARM + 10, WARM + 17]))
     held = np.zeros((DAYS - WARM, 2, 3), bool)  # mornings from WARM + 1 on
     held[[3, 4], 0, 1] = True  # two mornings in a row before the fault: one false alarm
     held[12:, 0, 0] = True  # found on the morning of WARM + 13
@@ -110,6 +110,7 @@ def test_the_score_counts_what_happened() -> None:
     mornings = 10 + (DAYS - WARM)  # without a fault under way
     assert got.false_alarms == pytest.approx(2 / (mornings / 30))
     assert (got.faults, got.within, got.second_report) == (1, (0, 1, 1), 1)
+    assert got.chance == 1  # the quiet domain alarms in the week
     assert (got.delay, got.report_delay, got.decision_delay, got.messages) == (3, 2, 1, 1)
 
 

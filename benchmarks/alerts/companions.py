@@ -71,8 +71,6 @@ def silences(reports: Reports, owners: list[Scenario]) -> tuple[float, float]:
     found = {tiny: float((np.array(days) <= 10).mean()) for tiny, days in delays.items()}
     large, tiny = delays[False], delays[True]
     print(f"silent reporters: {rate:.3f} false alarms a reporter and month; of {len(large)} outages of the largest one")
-    print(
-        f"  {found[False]:.0%} found within 10 days (median {np.median(large):.0f}); {found[True]:.0%} of {len(tiny)}"
-    )
-    print("  at tiny domains, which it leaves out on some days anyway")
+    print(f"  {found[False]:.0%} found within 10 days (median {np.median(large):.0f}); at tiny domains, where it skips")
+    print(f"  some days anyway, {found[True]:.0%} of {len(tiny)}")
     return rate, found[False]

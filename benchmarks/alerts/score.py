@@ -29,6 +29,7 @@ class Truth:
     hits: Bools
     first_report: Array  # the day on which the first report with failures of the fault arrived
     report_days: Bools  # by (run, day): such a report arrived
+    begins: Array  # by run: the event day on which its scenario begins, fault or not
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Score:
     report_delay: float  # until the first report of it arrived
     decision_delay: float  # from there on
     messages: float  # mean number, of those found
+    chance: float  # share of the runs without a fault on which the rule holds within 7 days of where one would begin
 
 
 def truth(reports: Reports, owners: list[Scenario]) -> Truth:
@@ -54,7 +56,7 @@ def truth(reports: Reports, owners: list[Scenario]) -> Truth:
     first, days = np.full(len(owners), MISSED), np.zeros((len(owners), DAYS + 20), np.bool_)
     np.minimum.at(first, reports.run[told], reports.arrival[told])
     days[reports.run[told], reports.arrival[told]] = True
-    return Truth(onset, hits, first, days)
+    return Truth(onset, hits, first, days, reports.onset)
 
 
 def score(alarms: Bools, true: Truth, runs: Array) -> Score:
@@ -74,6 +76,10 @@ def score(alarms: Bools, true: Truth, runs: Array) -> Score:
     nth = days[np.arange(len(fault)), np.minimum(found, days.shape[1] - 1)]
     messages = _starts(held).sum(axis=0)[fault]
 
+    begins = true.begins[runs]
+    near = (morning[:, None] > begins) & (morning[:, None] <= begins + 7)
+    idle = (alarms.any(axis=2) & near).any(axis=0)[onset == MISSED]
+
     def middle(values: Array) -> float:
         return float(np.median(values[seen])) if seen.any() else float("nan")
 
@@ -84,6 +90,7 @@ def score(alarms: Bools, true: Truth, runs: Array) -> Score:
         float(false / exposed), len(fault), (part(delay <= 1), part(delay <= 3), part(delay <= 7)),
         part(seen & (nth <= 2)), middle(delay), middle(report), middle(delay - report),
         float(messages[seen].mean()) if seen.any() else float("nan"),
+        float(idle.mean()) if len(idle) else float("nan"),
     )  # fmt: skip
 
 
