@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dmarcview.alerts.cusum import METHOD, Cells, Method, judge
-from dmarcview.alerts.likelihood import mass, ratio
+from dmarcview.alerts.likelihood import log_likelihood, mass
 from dmarcview.alerts.model import Finding
 from dmarcview.alerts.series import Loaded, as_day, day_number
 
@@ -121,11 +121,10 @@ def evidence(cells: pd.DataFrame, usual: float, method: Method = METHOD, rho: fl
     p0 = min(max(usual, 1e-4), 0.99)
     odds = method.odds * p0 / (1 - p0)
     p1 = min(max(odds / (1 + odds), p0 + method.least_rise), 0.999)
-    size = len(cells)
-    found = ratio(
-        cells["total"].to_numpy(np.float64), cells["failed"].to_numpy(np.float64), np.full(size, p0),
-        np.full(size, p1), np.full(size, mass(np.array([rho or method.prior_rho]))[0]),
-    )  # fmt: skip
+    total, failed = (cells[name].to_numpy(np.float64) for name in ("total", "failed"))
+    of, weight = np.zeros(len(cells), np.int64), mass(np.array([rho or method.prior_rho]))
+    usual_, worse = (log_likelihood(of, total, failed, np.array([share]), weight) for share in (p0, p1))
+    found = worse - usual_
     return cells.assign(evidence=np.clip(found, -method.clip, method.clip))
 
 
