@@ -152,7 +152,7 @@ class Alerts:
     threshold: float = _f(
         0.0,
         "Evidence that opens an incident of rates, as a sum of log-likelihood ratios; more: fewer and later alarms. "
-        "0: 8 for up to ten series, and more as they grow.",
+        "0: 7 for up to ten series, and more as they grow.",
         low=0,
         high=100,
     )
