@@ -61,10 +61,14 @@ def test_a_message_says_all_that_a_reader_needs() -> None:
         "Touches: mail.example.org (80 of 200); 192.0.2.11 (40 of 200)",
         f"Check first: {FINDING.check}",
         "Clears by: The share of failures back at its usual level on two complete days.",
+        "Incident: https://pages.example.org/mail/alerts?incident=7",
         "Rows: https://pages.example.org/mail/sources?domain=example.org&since=2026-11-02",
     ]
     page = Page(made.html)
-    assert page.links == ["https://pages.example.org/mail/sources?domain=example.org&since=2026-11-02"]
+    assert page.links == [
+        "https://pages.example.org/mail/alerts?incident=7",
+        "https://pages.example.org/mail/sources?domain=example.org&since=2026-11-02",
+    ]
     assert all(line.value.replace("`", "") in page.words for line in text.parts(INCIDENT, OPENED, BASE))
 
 
@@ -97,13 +101,15 @@ def test_nothing_that_strangers_write_breaks_a_line_or_makes_a_link(a: str, b: s
     assert not HIDDEN.search(made.title)
     assert len(made.title) <= text.TITLE_CHARS
     assert len(made.text) < 6_000
-    *lines, rows = made.text.splitlines()
+    *lines, place, rows = made.text.splitlines()
+    assert place == "Incident: https://pages.example.org/mail/alerts?incident=7"
     assert not any(HIDDEN.search(line) for line in lines)
     assert not any(re.search(r"://|www\.|[<>]|@everyone|@here", line) for line in lines)
     assert rows.startswith("Rows: https://pages.example.org/mail/sources")
     assert re.fullmatch(r"[!-~]+", rows.removeprefix("Rows: "))
     page = Page(made.html)
-    assert [one.startswith("https://pages.example.org/mail/sources") for one in page.links] == [True]
+    assert page.links[0] == "https://pages.example.org/mail/alerts?incident=7"
+    assert [one.startswith("https://pages.example.org/mail/sources") for one in page.links[1:]] == [True]
     assert page.tags <= {
         "html",
         "head",

@@ -89,15 +89,19 @@ def stands_behind(service: str | None, signature: str | None, envelope: str | No
     return service or signature or envelope or ""
 
 
-def load(store: Store, today: int, *, verified: bool = True, history: int = HISTORY_DAYS) -> Loaded:
-    """The series of the days before `today` (days since 1970)."""
+def load(
+    store: Store, today: int, *, verified: bool = True, history: int = HISTORY_DAYS, domain: str | None = None
+) -> Loaded:
+    """The series of the days before `today` (days since 1970), of all policy domains or of one."""
     import numpy as np
     import pyarrow as pa
 
     bounds = Filters(since=as_day(today - history), until=as_day(today), verified=verified)
     first, last = today - history, today
     with store.heavy.cursor() as cursor:
-        _classes(store, cursor)
+        _classes(store, cursor, domain)
+        cursor.register("chosen", pa.table({"domain": pa.array([domain or ""], pa.string())}))
+        of_domain = "and c.domain in (select domain from chosen)" if domain is not None else ""
         day = "date_diff('day', date '1970-01-01', c.day)"
         sums = ", ".join(
             f"coalesce(sum(messages) filter (where {stated}), 0) as {name}_total, "
@@ -107,14 +111,14 @@ def load(store: Store, today: int, *, verified: bool = True, history: int = HIST
         vouched = store.heavy.over(cursor, window(store, bounds),
             f"select c.domain, sender, {day} as day, submitter, {sums} from cube c join senders s on "
             f"s.domain = c.domain and s.source_ip = c.source_ip where s.vouched and not forwarded "
-            f"and {day} >= {first} and {day} < {last} group by all")  # fmt: skip
+            f"and {day} >= {first} and {day} < {last} {of_domain} group by all")  # fmt: skip
         cursor.execute(f"create temp table own as {vouched}")
         strange = f"coalesce(s.class, 'unknown') = 'unknown' and not {PASSED} and not forwarded"
         unknown = store.heavy.over(cursor, window(store, bounds),
             f"select c.domain, case when {strange} then coalesce(s.sender, '') end as sender, {day} as day, submitter, "
             f"sum(messages) as total, coalesce(sum(messages) filter (where not {BLOCKED}), 0) as failed from cube c "
             "left join senders s on s.domain = c.domain and s.source_ip = c.source_ip "
-            f"where {day} >= {first} and {day} < {last} group by all")  # fmt: skip
+            f"where {day} >= {first} and {day} < {last} {of_domain} group by all")  # fmt: skip
         cursor.execute(f"create temp table forged as {unknown}")
         reporters = [r[0] for r in cursor.execute(
             "select distinct submitter from (select submitter from own union all select submitter from forged) "
@@ -172,12 +176,12 @@ def _volumes(cursor: Any) -> list[Volume]:
     return found
 
 
-def _classes(store: Store, cursor: Any) -> None:
+def _classes(store: Store, cursor: Any, domain: str | None) -> None:
     """Table `senders`: domain, source_ip, class, vouched, sender (its group)."""
     import pyarrow as pa
 
     names = ("domain", "source_ip", "source_class", "service", "signature", "envelope")
-    known = store.source_table(None, names)
+    known = store.source_table(None if domain is None else (domain,), names)
     classes = known["source_class"].to_pylist()
     told = zip(*(known[name].to_pylist() for name in names[1:]), strict=True)
     sender = [

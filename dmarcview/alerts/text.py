@@ -15,11 +15,13 @@ from urllib.parse import quote
 
 from dmarcview.terminal import safe
 
+from . import said
 from .model import CLEARED, OPENED, WORSE, Incident
 from .words import ACT
 
 TITLE_CHARS, VALUE_CHARS, NAME_CHARS = 150, 600, 120
 MEMBERS = 10
+HERE = "/alerts"  # the page of incidents
 DAY = 86_400
 
 _LINKS = re.compile(r"://|\bwww\.", re.IGNORECASE)  # what mail programs and chats make links of by themselves
@@ -77,13 +79,14 @@ def parts(incident: Incident, event: str, base: str, before: int = 0) -> list[Pa
         Part("Since", days),
         Part("Known since", f"{moment(incident.known)}{_lag(incident)}"),
         Part("Counts", counts(incident, event, before)),
-        Part("Usual", usual(incident)),
+        Part("Usual", said.usual(found)),
         Part("Complete", shown(found.completeness, VALUE_CHARS)),
         Part("Touches", _members(incident)),
         Part("Check first", shown(found.check, VALUE_CHARS) if event != CLEARED else ""),
         Part("Clears by", words.clears if event != CLEARED else ""),
         Part("Cleared", moment(incident.ended) if incident.ended is not None else ""),
-        Part("Rows", link(base, found.page, found.query), True),
+        Part("Incident", link(base, HERE, f"?incident={incident.id}"), True),
+        Part("Rows", link(base, found.page, found.query) if found.page != HERE else "", True),
     ]
     return [part for part in out if part.value]
 
@@ -100,7 +103,7 @@ def tested(channel: str, base: str) -> Message:
     head = f"A test of the channel {channel}"
     lines = [
         Part("What", "Somebody asked for this test. Nothing is wrong."),
-        Part("Rows", link(base, "/alerts", ""), True),
+        Part("Rows", link(base, HERE, ""), True),
     ]
     return Message(head, plain(lines), document(head, _body(head, lines, False)))
 
@@ -113,25 +116,13 @@ def plain(lines: Sequence[Part]) -> str:
 def counts(incident: Incident, event: str = OPENED, before: int = 0) -> str:
     """What is counted, of how many, and what was told before."""
     found = incident.finding
-    if found.total:
-        out = f"{found.failed:,} of {found.total:,} messages ({_percent(found.failed / found.total)})"
+    if found.kind == "forged" and found.total:
+        out = said.counts(found)
+    elif found.total:
+        out = f"{found.failed:,} of {found.total:,} messages ({said.percent(found.failed / found.total)})"
     else:
         out = f"{found.weight:,} {found.words.counts}"
     return f"{out}; told last: {before:,}" if event == WORSE and before else out
-
-
-def usual(incident: Incident) -> str:
-    """The baseline; "" when there is none."""
-    found = incident.finding
-    if found.usual is None:
-        return ""
-    if found.kind.endswith("_failing"):
-        return f"{_percent(found.usual)} fail"
-    if not found.usual:
-        return "none"
-    return (
-        f"{found.usual:,.0f} {found.words.counts}" if found.usual >= 10 else f"{found.usual:.1f} {found.words.counts}"
-    )
 
 
 def day(value: date) -> str:
@@ -204,11 +195,3 @@ def _members(incident: Incident) -> str:
     ]
     more = len(members) - MEMBERS
     return "; ".join([*named, f"and {more} more"] if more > 0 else named)
-
-
-def _percent(share: float) -> str:
-    if 0 < share < 0.001:
-        return "<0.1 %"
-    if 0.999 < share < 1:
-        return ">99.9 %"
-    return f"{100 * share:.1f}".removesuffix(".0") + " %"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import time
 from typing import TYPE_CHECKING, Any
 
+from dmarcview.alerts import said
 from dmarcview.commands import open_store, settings
 from dmarcview.commands.ask import catch_up, iso
 from dmarcview.commands.label import who
 from dmarcview.exits import REFUSED, TAKEN, Misuse
-from dmarcview.terminal import facts, number, print_json, safe, share, table
+from dmarcview.terminal import facts, number, print_json, safe, table
 
 if TYPE_CHECKING:
     from dmarcview.alerts.model import Incident
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 DAY = 86_400
 MUTE_DAYS = 7
-CALM = "Nothing is wrong that alerts know of."
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,13 +67,13 @@ def _show(args: argparse.Namespace, config: Config) -> int:
             {"kind": note.kind, "channel": note.channel, "at": iso(note.at), "tries": note.tries,
              "done": iso(note.done) if note.done else None, "error": note.error} for note in told]})  # fmt: skip
         return TAKEN
-    usual = "" if finding.usual is None else f"{finding.usual:.1%}" if finding.usual <= 1 else number(finding.usual)
     facts([
         ("what", finding.title), ("means", finding.words.meaning), ("found", finding.text),
         ("since", f"{finding.first_day} (when it happened)"), ("until", str(finding.last_day)),
-        ("known since", f"{_at(one.known)} (when we knew)"), ("counts", _counts(one)), ("usual", usual or "-"),
-        ("complete", finding.completeness or "-"), ("check first", finding.check), ("clears by", finding.words.clears),
-        ("page", finding.page + finding.query), ("state", _state(one)),
+        ("known since", f"{said.minute(one.known)} (when we knew)"), ("counts", said.counts(finding)),
+        ("usual", said.usual(finding) or "-"), ("complete", finding.completeness or "-"),
+        ("check first", finding.check), ("clears by", finding.words.clears),
+        ("page", finding.page + finding.query), ("state", said.state(one)),
     ])  # fmt: skip
     if one.note:
         facts([("note", one.note)])
@@ -86,7 +85,7 @@ def _show(args: argparse.Namespace, config: Config) -> int:
     if told:
         print()
         table(("message", "by", "asked for", "outcome"),
-              [(note.kind, note.channel, _at(note.at), note.error or ("taken" if note.done else "waits"))
+              [(note.kind, note.channel, said.minute(note.at), note.error or ("taken" if note.done else "waits"))
                for note in told])  # fmt: skip
     return TAKEN
 
@@ -113,7 +112,7 @@ def _mute(args: argparse.Namespace, config: Config) -> int:
         days = MUTE_DAYS if args.days is None else args.days
         until = now + days * DAY if days else 0
         incidents.mute(store.ledger, one.finding.fingerprint, until, author=who(), note=args.note, now=now)
-    print(f"{one.id} is muted until {_at(until)}." if until else f"{one.id} is no longer muted.")
+    print(f"{one.id} is muted until {said.minute(until)}." if until else f"{one.id} is no longer muted.")
     return TAKEN
 
 
@@ -180,37 +179,19 @@ def _print(found: list[Incident], *, as_json: bool) -> None:
         print_json([_as_json(one) for one in found])
         return
     if not found:
-        print(CALM)
+        print(said.CALM)
         return
     found = sorted(found, key=lambda one: (not one.open, one.open and one.finding.level != "act"))
     table(
         ("id", "", "what", "since", "counts", "state"),
         [(str(one.id), "ACT" if one.finding.level == "act" else "watch", one.finding.title, str(one.finding.first_day),
-          _counts(one), _state(one)) for one in found],
+          said.counts(one.finding), said.state(one)) for one in found],
         right=("id",),
     )  # fmt: skip
     for one in found[:1] if len(found) == 1 else ():
         print(f"\n{safe(one.finding.text)}\nFirst: {safe(one.finding.check)}")
     if len(found) > 1:
         print("\n`dmarcview alerts show ID` has the evidence and what to check first.")
-
-
-def _counts(one: Incident) -> str:
-    finding = one.finding
-    if finding.kind == "forged":
-        return f"{number(finding.total)} messages, {number(finding.failed)} delivered"
-    if finding.total and finding.failed != finding.total:
-        part = f" ({share(finding.failed, finding.total)})"
-        return f"{number(finding.failed)} of {number(finding.total)}{part}"
-    return f"{number(finding.weight)} {finding.words.counts}"
-
-
-def _state(one: Incident) -> str:
-    if one.ended is not None:
-        return f"ended {_at(one.ended)}"
-    if one.acked:
-        return f"acknowledged by {one.acked_by}"
-    return f"muted until {_at(one.muted_until)}" if one.muted_until else "open"
 
 
 def _as_json(one: Incident) -> dict[str, Any]:
@@ -226,7 +207,3 @@ def _as_json(one: Incident) -> dict[str, Any]:
         "acked": iso(one.acked) if one.acked else None, "acked_by": one.acked_by, "note": one.note,
         "muted_until": iso(one.muted_until) if one.muted_until else None,
     }  # fmt: skip
-
-
-def _at(seconds: int | None) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds or 0))

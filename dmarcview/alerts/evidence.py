@@ -1,0 +1,91 @@
+"""The days behind an incident: what its series counted before, during and after it, as a chart or a notebook shows it.
+
+The counts are those that the incident was judged by, so their sum over its days is what it says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import causes, overdue, waves
+from .series import DAY, Series, Volume, as_day, day_number, load
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dmarcview.store import Store
+
+    from .likelihood import Ints
+    from .model import Finding
+
+RATE, VOLUME, REPORTS = "rate", "volume", "reports"
+BEFORE_DAYS, AFTER_DAYS = 28, 10  # that are shown around an incident
+MOST_DAYS = 150  # of one that has lasted for long, the newest
+MECHANISMS = {kind: mechanism for mechanism, kind in causes.KINDS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was counted by event day.
+
+    `daily` has a row a day: day (datetime64), total, failed. For a `kind` of RATE these are messages and those that
+    failed `mechanism`; for VOLUME messages and those that were delivered; for REPORTS, reports and 0. `usual` is the
+    usual share of failures (0..1) or the usual total of a day; None when it is not known.
+    """
+
+    kind: str
+    daily: pd.DataFrame
+    usual: float | None
+    mechanism: str = ""
+
+
+def charted(finding: Finding) -> bool:
+    """Is there such a series?"""
+    return finding.kind in MECHANISMS or finding.kind in ("forged", "reporter_silent")
+
+
+def of(store: Store, finding: Finding, now: int, *, verified: bool = True) -> Evidence | None:
+    """The evidence as of `now` (seconds UTC); None for a kind that no series of days was judged for."""
+    today = now // DAY
+    last = min(today - 1, day_number(finding.last_day) + AFTER_DAYS)
+    first = max(day_number(finding.first_day) - BEFORE_DAYS, last - MOST_DAYS + 1)
+    if finding.kind == "reporter_silent":
+        rows = overdue.load(store, now, verified=verified, days=today - first)
+        days = [day for domain, who, day, _ in rows if who == finding.cause and finding.domain in ("", domain)]
+        counted = np.array(days, np.int64)
+        return Evidence(REPORTS, _daily(counted, np.ones_like(counted), np.zeros_like(counted), first, last), None)
+    if not charted(finding):
+        return None
+    found = load(store, today, verified=verified, history=today - first, domain=finding.domain)
+    if finding.kind == "forged":
+        sender = "" if finding.cause == waves.NOBODY else finding.cause
+        volume = Volume(finding.domain, sender)
+        cells, place = found.forged, found.volumes.index(volume) if volume in found.volumes else -1
+    else:
+        cells, place = found.cells, _place(found.series, finding)
+    of_it = cells.series == place
+    daily = _daily(cells.day[of_it], cells.total[of_it], cells.failed[of_it], first, last)
+    return Evidence(
+        VOLUME if finding.kind == "forged" else RATE, daily, finding.usual,
+        causes.WORDS.get(MECHANISMS.get(finding.kind, ""), ""),
+    )  # fmt: skip
+
+
+def _place(series: tuple[Series, ...], finding: Finding) -> int:
+    """The series that a finding of rates tells the counts of: the group that is its cause, else the whole domain."""
+    whole = Series(finding.domain, MECHANISMS[finding.kind], "")
+    group = whole._replace(group=finding.cause)
+    return series.index(group if group in series else whole) if whole in series else -1
+
+
+def _daily(day: Ints, total: Ints, failed: Ints, first: int, last: int) -> pd.DataFrame:
+    import pandas as pd
+
+    inside = (day >= first) & (day <= last)
+    size = max(last - first + 1, 0)
+    sums = [np.bincount(day[inside] - first, what[inside], size).astype(np.int64) for what in (total, failed)]
+    days = pd.date_range(as_day(first), periods=size, freq="D", unit="s")
+    return pd.DataFrame({"day": days, "total": sums[0], "failed": sums[1]})
