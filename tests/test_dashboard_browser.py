@@ -20,10 +20,12 @@ import pytest
 from conftest import need
 from dashboard_data import HOSTILE_NAME, TODAY, Reporter, fill, noon, record_xml, report_xml, taken
 
+from dmarcview.alerts import memory
+from dmarcview.alerts.model import Finding, Member
 from dmarcview.dashboard import shell
 from dmarcview.dashboard.app import create_app
 from dmarcview.dashboard.serve import Server
-from dmarcview.store import Store, sent
+from dmarcview.store import Store, incidents, sent
 from dmarcview_relay.outcome import FAILED, RemoteReply
 from tests.sent_data import attempt
 
@@ -39,6 +41,12 @@ SENT = [
         reply=RemoteReply(550, "5.0.0", HOSTILE_NAME + "\n\x1b[31m", "rcpt"),
     ),
 ]  # fmt: skip
+# an incident in which strangers wrote every name
+INCIDENT = Finding(
+    "dmarc_failing", "example.com", HOSTILE_NAME, TODAY - timedelta(days=9), TODAY - timedelta(days=2), 99,
+    HOSTILE_NAME, 99, 120, 0.01, HOSTILE_NAME, "/sources", "?domain=example.com&source=" + HOSTILE_NAME,
+    (Member(HOSTILE_NAME, 99, 120),),
+)  # fmt: skip
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SLOW = 60_000  # milliseconds that a loaded machine may take to answer
 WEIGHT = 3_000_000  # bytes on the wire of the first visit
@@ -69,6 +77,7 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with fill(tmp_path_factory.mktemp("site"), hostile=True, days=50) as store:
         sent.append(store.ledger, "r1", list(enumerate(SENT, 1)))
+        memory.settle(store.ledger, [INCIDENT], int(noon()))
         running = Site(store)
         yield running
         running.stop()
@@ -252,7 +261,8 @@ def test_a_hostile_reporter_is_inert(visit: Visit) -> None:
     assert "[U+202E]" in page.inner_text("h1")
     page.click("#raw-button")
     page.wait_for_selector("#raw-xml")
-    for path in (*PAGES, "/sent?row=r1-2"):
+    number = memory.listed(visit.site.store.ledger, int(noon()))[0].id
+    for path in (*PAGES, f"/alerts?incident={number}", "/sent?row=r1-2"):
         visit.open(path)
         page.wait_for_timeout(400)
         assert page.evaluate("window.hacked === undefined"), path
@@ -397,6 +407,7 @@ def test_axe_finds_nothing_serious_on_any_page(chromium: Any, site: Site, scheme
         "/sent?row=r1-2": "#sent-reply",
         "/sent?find=nothing": "#sent-none .empty",
         "/reconcile": "#reconcile-tiles .tile",
+        "/alerts": ".incident",
         "/reconcile?domain=nobody.example": "#reconcile-empty .empty",
         "/?domain=example.net&class=forwarder": ".empty",
     }
@@ -535,7 +546,9 @@ def test_a_foreign_host_name_is_refused_and_health_is_told(site: Site) -> None:
     assert ask(site, "/readyz")[2] == b"ready\n"
     told = json.loads(ask(site, "/version")[2])
     assert told.pop("slow") >= 0
-    assert told == {"version": str(site.store.version()), "waiting": 0, "sent": sent.version(site.store.ledger)}
+    ledger = site.store.ledger
+    known = {"sent": sent.version(ledger), "alerts": incidents.version(ledger)}
+    assert told == {"version": str(site.store.version()), "waiting": 0, **known}
     assert ask(site, "/", Host="evil.example")[0] == 421
     assert ask(site, "/raw/" + "0" * 24 + ".xml")[0] == 404
     assert ask(site, "/raw/..%2f..%2fledger.xml")[0] in (404, 200)

@@ -32,6 +32,8 @@ ANY_JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=8,
 )
+LABELS = [{"type": "label", "class": name} for name in ("own", "forget", "boss")]
+BUTTONS = [{"type": "incident", "do": do, "id": number} for do in ("ack", "mute", "boss") for number in ("1", "x")]
 ODD = ([], ["a", "b"], {"a": 1}, 7, True, 1.5, None, "\ud800", "x" * 5_000)
 
 
@@ -70,8 +72,8 @@ class Site:
         def filled(wanted: dict[str, Any]) -> Any:
             value = values.get(f"{wanted['id']}__{wanted['property']}".replace("-", "_"))
             if wanted["id"].startswith("{"):
-                names = ("own", "forget", "boss")
-                return [{"id": {"type": "label", "class": n}, "property": "n_clicks", "value": value} for n in names]
+                ids = LABELS if "label" in wanted["id"] else BUTTONS
+                return [{"id": one, "property": "n_clicks", "value": value} for one in ids]
             return {**wanted, "value": value}
 
         return {
@@ -152,6 +154,14 @@ def test_any_value_becomes_the_type_that_a_callback_takes(value: Any) -> None:
         ("filter-dates.value", "filter-dates.value"),
         ("filter-dates.value", "filter-domain.value"),
         ("label-said.children", '{"class":"own","type":"label"}.n_clicks'),
+        ("alerts-open.children", ""),
+        ("alerts-count.children", ""),
+        ("incident-body.children", ""),
+        ("incident-chart.figure", ""),
+        ("incident-note.value", ""),
+        ("backtest-result.children", "slow-version.data"),
+        ("alerts-said.children", "incident-ack.n_clicks"),
+        ("alerts-said.children", '{"do":"ack","id":"1","type":"incident"}.n_clicks'),
     ],
 )
 def test_no_value_of_another_type_breaks_a_callback(site: Site, part: str, changed: str, odd: Any) -> None:

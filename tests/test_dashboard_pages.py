@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from dmarcview.dashboard import figures, freshness, guard, parts, shell, text, theme, url, verdict
 from dmarcview.dashboard.frames import Frames
-from dmarcview.dashboard.pages import intake, overview, reconcile, report, reports, sources
+from dmarcview.dashboard.pages import alerts, intake, overview, reconcile, report, reports, sources
 from dmarcview.dashboard.papers import Papers
 from dmarcview.dashboard.plain import plain
 from dmarcview.query.lateness import ARRIVALS, judge
@@ -60,6 +60,7 @@ def daily(days: int, count: int = 10, open_days: int = 0) -> pd.DataFrame:
         result=st.none() | st.sampled_from(sorted(url.RESULTS)),
         unit=st.sampled_from(url.UNITS),
         source=st.none() | st.sampled_from([("example.org", "192.0.2.1"), ("a.example", "2001:db8::1")]),
+        incident=st.none() | st.integers(1, 10**12),
     )
 )
 def test_every_view_survives_its_own_link(view: url.View) -> None:
@@ -353,7 +354,7 @@ def test_every_page_is_built_on_an_empty_store(tmp_path: Path) -> None:
         assert papers.report("0" * 24) is None
         assert "Nothing has come in yet" in intake.words(papers.intake(view))
         assert "refused-none" in drawn(intake.refused(papers.refused(view), {}))
-        for page in (overview, sources, reports, intake, reconcile):
+        for page in (overview, sources, reports, intake, reconcile, alerts):
             assert drawn(page.layout()).count('"type": "H1"') == 1
 
 

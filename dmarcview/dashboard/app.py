@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dash import Dash
 
 from dmarcview.dashboard import callbacks, faults, guard, routes, shell
+from dmarcview.dashboard.alerts import AlertFrames
 from dmarcview.dashboard.frames import Frames
 from dmarcview.dashboard.papers import Papers
 from dmarcview.dashboard.reconcile import ReconcileFrames
@@ -62,16 +63,28 @@ def create_app(
         on_error=faults.caught,
     )
     app.enable_dev_tools(debug=False)
-    app.layout = lambda: shell.layout(prefix, title, routes.version_word(frames))
+    alerts = AlertFrames(frames, settings.get("alerts"))
+    app.layout = lambda: _layout(prefix, title, alerts)
     app.server.extensions[WARM] = frames.warm
     papers = Papers(frames, limits=settings.get("limits"))
     compared = ReconcileFrames(frames, settings.get("receivers") or receivers)
-    app.server.extensions[END] = compared.slowly.close
-    desk = callbacks.Desk(frames, papers, compared, prefix, watched, settings.get("address") or address)
+    app.server.extensions[END] = lambda: _close(compared, alerts)
+    desk = callbacks.Desk(frames, papers, compared, alerts, prefix, watched, settings.get("address") or address)
     callbacks.register(app, desk)
-    routes.register(app.server, papers, compared, prefix)
+    routes.register(app.server, papers, compared, alerts, prefix)
     guard.install(app.server, (*hosts, *settings.get("hosts", ())), app.csp_hashes(), prefix, app.callback_map)
     return app
+
+
+def _close(compared: ReconcileFrames, alerts: AlertFrames) -> None:
+    for slowly in (compared.slowly, alerts.slowly):
+        slowly.close()
+
+
+def _layout(prefix: str, title: str, alerts: AlertFrames) -> Any:
+    """The frame; it comes without versions while the store does not answer."""
+    found = routes.versions(alerts)
+    return shell.layout(prefix, title, found.store if found else "", found.alerts if found else None)
 
 
 def _frames(source: Any) -> tuple[Frames, dict[str, Any]]:
@@ -93,4 +106,5 @@ def _frames(source: Any) -> tuple[Frames, dict[str, Any]]:
         "address": next(iter(source.receive.rua), ""),
         "limits": source.limits,
         "receivers": source.reconcile.receivers,
+        "alerts": source.alerts,
     }

@@ -5,33 +5,37 @@ Figures are plain dicts, as Dash sends them: building `go.Figure` objects costs 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from dmarcview.dashboard import text, theme
+from dmarcview.dashboard import canvas, marks, text, theme
+from dmarcview.dashboard.canvas import Figure
 
-Figure = dict[str, Any]
+if TYPE_CHECKING:
+    from dmarcview.store.records_seen import Changed
 
 AREA_HEIGHT, RATE_HEIGHT, TREND_HEIGHT = 350, 250, 150
 
 
-def outcomes(daily: pd.DataFrame, unit: str, scheme: str | None) -> Figure:
+def outcomes(daily: pd.DataFrame, unit: str, scheme: str | None, changes: Sequence[Changed] = ()) -> Figure:
     """Stacked area of the five outcome classes by day.
 
     `daily`: one row a day with `day` (datetime64), `complete` (bool) and a count for each key of `theme.OUTCOMES`.
     `unit` is `count` or `share`. Days that are not complete are hatched; with `share` they carry no band.
+    `changes` are what the domain published anew.
     """
-    figure = _base(scheme, AREA_HEIGHT)
+    figure = canvas.base(scheme, AREA_HEIGHT)
     if daily.empty or not daily["messages"].any():
-        return _nothing(figure, "No mail in this view")
-    days = _days(daily)
+        return canvas.nothing(figure, "No mail in this view")
+    days = canvas.days(daily)
     total = sum((daily[o.key] for o in theme.OUTCOMES), start=pd.Series(0, index=daily.index))
     shares = unit == "share"
     # a stack draws a missing value as zero: days without a share are left out, and the axis keeps their place
     drawn = daily[(total > 0) & daily["complete"]] if shares else daily
-    figure["layout"]["xaxis"]["range"] = _span(days)
-    days, total = _days(drawn), total.loc[drawn.index]
+    figure["layout"]["xaxis"]["range"] = canvas.span(days)
+    days, total = canvas.days(drawn), total.loc[drawn.index]
     for outcome in theme.OUTCOMES:
         counts = drawn[outcome.key]
         if outcome.key == theme.UNSTATED and not counts.any():
@@ -42,11 +46,11 @@ def outcomes(daily: pd.DataFrame, unit: str, scheme: str | None) -> Figure:
             "mode": "lines",
             "name": outcome.name,
             "x": days,
-            "y": _numbers(values),
+            "y": canvas.numbers(values),
             "customdata": [[text.number(c), text.share(c, t)] for c, t in zip(counts, total, strict=True)],
             "stackgroup": "outcome",
             "line": {"width": 1.2, "color": outcome.colour},
-            "fillcolor": _faded(outcome.colour, 0.82),
+            "fillcolor": canvas.faded(outcome.colour, 0.82),
             "hovertemplate": "%{customdata[0]} (%{customdata[1]})",
         }
         if outcome.pattern:
@@ -59,12 +63,13 @@ def outcomes(daily: pd.DataFrame, unit: str, scheme: str | None) -> Figure:
                 "solidity": 0.22,
             }
         figure["data"].append(trace)
-    _hatch(figure, daily, scheme)
+    canvas.hatch(figure, daily, scheme)
+    marks.draw(figure, changes)
     layout = figure["layout"]
     if shares:
         layout["yaxis"].update(range=[0, 100], ticksuffix="%")
     else:
-        layout["yaxis"].update(tickformat="~s" if float(total.max()) >= 10_000 else ",d", range=[0, _top(total)])
+        layout["yaxis"].update(tickformat="~s" if float(total.max()) >= 10_000 else ",d", range=[0, canvas.top(total)])
     return figure
 
 
@@ -73,10 +78,10 @@ def rates(daily: pd.DataFrame, scheme: str | None) -> Figure:
 
     `daily` has `day`, `complete`, `messages` and a count for each key of `theme.RATES`.
     """
-    figure = _base(scheme, RATE_HEIGHT)
+    figure = canvas.base(scheme, RATE_HEIGHT)
     if daily.empty or not daily["messages"].any():
-        return _nothing(figure, "No own mail in this view")
-    days = _days(daily)
+        return canvas.nothing(figure, "No own mail in this view")
+    days = canvas.days(daily)
     usable = daily["complete"] & (daily["messages"] > 0)
     lowest = 100.0
     for rate in theme.RATES:
@@ -89,13 +94,13 @@ def rates(daily: pd.DataFrame, scheme: str | None) -> Figure:
                 "mode": "lines+markers" if int(usable.sum()) < 3 else "lines",
                 "name": rate.name,
                 "x": days,
-                "y": _numbers(percent),
+                "y": canvas.numbers(percent),
                 "connectgaps": False,
                 "line": {"width": 2.2, "color": rate.colour, "dash": rate.dash},
                 "hovertemplate": "%{y:.1f}%",
             }
         )
-    _hatch(figure, daily, scheme)
+    canvas.hatch(figure, daily, scheme)
     bottom = max(0, 10 * int((lowest - 5) // 10))
     figure["layout"]["yaxis"].update(range=[bottom, 100.8], ticksuffix="%", rangemode="normal")
     return figure
@@ -103,10 +108,10 @@ def rates(daily: pd.DataFrame, scheme: str | None) -> Figure:
 
 def trend(daily: pd.DataFrame, scheme: str | None) -> Figure:
     """One source: passing and failing messages by day as stacked bars (`day`, `messages`, `dmarc_pass`, `complete`)."""
-    figure = _base(scheme, TREND_HEIGHT)
+    figure = canvas.base(scheme, TREND_HEIGHT)
     if daily.empty:
         return figure
-    days = _days(daily)
+    days = canvas.days(daily)
     passing = daily["dmarc_pass"]
     for name, values, colour, shape in (
         ("DMARC pass", passing, "#0072B2", ""),
@@ -126,25 +131,25 @@ def trend(daily: pd.DataFrame, scheme: str | None) -> Figure:
                 "type": "bar",
                 "name": name,
                 "x": days,
-                "y": _numbers(values),
+                "y": canvas.numbers(values),
                 "marker": marker,
                 "hovertemplate": "%{y:,d}",
             }
         )
-    _hatch(figure, daily, scheme)
+    canvas.hatch(figure, daily, scheme)
     figure["layout"].update(barmode="stack", bargap=0.15)
-    figure["layout"]["xaxis"]["range"] = _edges(days)
+    figure["layout"]["xaxis"]["range"] = canvas.edges(days)
     figure["layout"]["yaxis"].update(nticks=4, tickformat="~s" if float(daily["messages"].max()) >= 10_000 else ",d")
     return figure
 
 
 def sent(daily: pd.DataFrame, scheme: str | None) -> Figure:
     """What was sent: stacked bars by day (`day`, `complete`, and a count for each key of `theme.SENT`)."""
-    figure = _base(scheme, RATE_HEIGHT)
+    figure = canvas.base(scheme, RATE_HEIGHT)
     total = daily[[one.key for one in theme.SENT]].sum(axis=1)
     if not total.any():
-        return _nothing(figure, "Nothing was sent in this view")
-    days = _days(daily)
+        return canvas.nothing(figure, "Nothing was sent in this view")
+    days = canvas.days(daily)
     for one in theme.SENT:
         if not daily[one.key].any():
             continue
@@ -162,15 +167,15 @@ def sent(daily: pd.DataFrame, scheme: str | None) -> Figure:
                 "type": "bar",
                 "name": one.name,
                 "x": days,
-                "y": _numbers(daily[one.key]),
+                "y": canvas.numbers(daily[one.key]),
                 "marker": marker,
                 "hovertemplate": "%{y:,d}",
             }
         )
-    _hatch(figure, daily, scheme, "Not over", "this day is not over")
+    canvas.hatch(figure, daily, scheme, "Not over", "this day is not over")
     figure["layout"].update(barmode="stack", bargap=0.15)
-    figure["layout"]["xaxis"]["range"] = _edges(days)
-    _count_axis(figure["layout"]["yaxis"], float(total.max()))
+    figure["layout"]["xaxis"]["range"] = canvas.edges(days)
+    canvas.count_axis(figure["layout"]["yaxis"], float(total.max()))
     return figure
 
 
@@ -179,16 +184,17 @@ def compared(daily: pd.DataFrame, scheme: str | None) -> Figure:
 
     `daily` has `day`, `complete` and each key of `theme.COMPARED`. What others send may be a thousand times as much.
     """
-    figure = _base(scheme, AREA_HEIGHT)
+    figure = canvas.base(scheme, AREA_HEIGHT)
     layout = figure["layout"]
     sent, unsent = pd.concat([daily["telling"] + daily["silent"], daily["ours"]]), daily["unsent"]
     if not sent.any() and not unsent.any():
-        return _nothing(figure, "Nothing was sent or reported in this view")
-    days = _days(daily)
+        return canvas.nothing(figure, "Nothing was sent or reported in this view")
+    days = canvas.days(daily)
     for one in theme.COMPARED:
         if not daily[one.key].any():
             continue
-        trace: dict[str, Any] = {"name": one.name, "x": days, "y": _numbers(daily[one.key]), "hovertemplate": "%{y:,d}"}
+        counts = canvas.numbers(daily[one.key])
+        trace: dict[str, Any] = {"name": one.name, "x": days, "y": counts, "hovertemplate": "%{y:,d}"}
         if one.key == "ours":
             colour = theme.scheme(scheme).text
             trace |= {"type": "scatter", "mode": "lines+markers", "marker": {"size": 5, "color": colour},
@@ -200,100 +206,15 @@ def compared(daily: pd.DataFrame, scheme: str | None) -> Figure:
                                      "fgcolor": "rgba(255,255,255,.7)"}  # fmt: skip
             trace |= {"type": "bar", "marker": marker} | ({"yaxis": "y3"} if one.key == "unsent" else {})
         figure["data"].append(trace)
-    _hatch(figure, daily, scheme)
+    canvas.hatch(figure, daily, scheme)
     layout.update(barmode="stack", bargap=0.25)
-    layout["xaxis"]["range"] = _edges(days)
+    layout["xaxis"]["range"] = canvas.edges(days)
     layout["yaxis3"] = dict(layout["yaxis"])
-    _count_axis(layout["yaxis"], float(sent.max()))
+    canvas.count_axis(layout["yaxis"], float(sent.max()))
     if unsent.any():
-        _count_axis(layout["yaxis3"], float(unsent.max()))
+        canvas.count_axis(layout["yaxis3"], float(unsent.max()))
         layout["yaxis3"].update(nticks=3, domain=[0, 0.24])
         layout["yaxis"]["domain"] = [0.34, 1]
         layout["xaxis"]["anchor"] = "y3"
         layout["hoversubplots"] = "axis"  # one box tells of both
     return figure
-
-
-def _count_axis(axis: Figure, top: float) -> None:
-    """Make it an axis of whole messages up to `top`."""
-    axis.update(nticks=5, tickformat="~s" if top >= 10_000 else ",d", range=[0, max(1.0, top * 1.06)])
-    if top < 5:
-        axis["dtick"] = 1  # there are no halves of a mail
-
-
-def _edges(days: list[str]) -> list[str]:
-    """Half a day beyond the first and the last bar."""
-    half = pd.Timedelta(hours=12)
-    return [f"{pd.Timestamp(days[0]) - half}", f"{pd.Timestamp(days[-1]) + half}"]
-
-
-def _base(scheme: str | None, height: int) -> Figure:
-    layout = theme.layout(scheme)
-    layout["height"] = height
-    layout["uirevision"] = "kept"  # hover and hidden lines survive a refresh
-    xaxis = layout["xaxis"]
-    assert isinstance(xaxis, dict)
-    xaxis.update(type="date", hoverformat="%a %-d %b %Y", tickformat="%-d %b\n%Y", nticks=7, tickangle=0)
-    return {"data": [], "layout": layout}
-
-
-def _nothing(figure: Figure, words: str) -> Figure:
-    """A chart without data says so; empty axes would count years that nobody asked for."""
-    layout = figure["layout"]
-    layout["xaxis"]["visible"] = layout["yaxis"]["visible"] = False
-    layout["annotations"] = [
-        {"text": words, "showarrow": False, "xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5, "font": {"size": 14}}
-    ]
-    return figure
-
-
-def _hatch(
-    figure: Figure,
-    daily: pd.DataFrame,
-    scheme: str | None,
-    name: str = "Not complete",
-    why: str = "reports still arriving",
-) -> None:
-    open_days = daily.loc[~daily["complete"], "day"]
-    if open_days.empty:
-        return
-    figure["data"].append(
-        {
-            "type": "bar",
-            "name": name,
-            "x": [d.strftime("%Y-%m-%d") for d in open_days],
-            "y": [1] * len(open_days),
-            "yaxis": "y2",
-            "width": 86_400_000,
-            "hovertemplate": why,
-            "marker": {
-                "color": "rgba(0,0,0,0)",
-                "line": {"width": 0},
-                "pattern": {"shape": "/", "size": 7, "solidity": 0.14, "fgcolor": theme.scheme(scheme).hatch},
-            },
-        }
-    )
-    figure["layout"]["yaxis2"] = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
-
-
-def _span(days: list[str]) -> list[str]:
-    """The ends of the axis; half a day more behind, where the hatch of an open last day ends."""
-    return [days[0] if len(days) > 1 else f"{pd.Timestamp(days[0]) - pd.Timedelta(hours=12)}",
-            f"{pd.Timestamp(days[-1]) + pd.Timedelta(hours=12)}"]  # fmt: skip
-
-
-def _days(daily: pd.DataFrame) -> list[str]:
-    return [d.strftime("%Y-%m-%d") for d in daily["day"]]
-
-
-def _numbers(values: Any) -> list[float | None]:
-    return [None if v != v else round(float(v), 4) for v in values]  # noqa: PLR0124 -- NaN becomes null
-
-
-def _top(total: pd.Series) -> float:
-    return max(1.0, float(total.max()) * 1.06)
-
-
-def _faded(colour: str, alpha: float) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{alpha})"

@@ -154,9 +154,10 @@ class Frames:
             found = query.complete_days(self.store, first, last, asked)
             return found.days if len(found.reporters) else found.days.head(0), found.reporters
 
-        return self.cached("freshness", (asked, self._hour()), ask)
+        return self.cached("freshness", (asked, self.hour()), ask)
 
-    def _hour(self) -> int:
+    def hour(self) -> int:
+        """The current hour: what depends on the clock alone is asked anew with each."""
         return int(self.store.clock()) // 3_600
 
     def open_days(self, view: url.View) -> int:
@@ -186,7 +187,7 @@ class Frames:
             days, _ = self.freshness(view)
             return fresh.last_complete(days, oldest, newest, self.today())
 
-        return self.cached("last", (view.domain, self._hour()), ask)
+        return self.cached("last", (view.domain, self.hour()), ask)
 
     def window(self, view: url.View) -> tuple[date, date]:
         """(first day, last day) of a view, both included."""
@@ -235,11 +236,11 @@ class Frames:
         def ask() -> pd.DataFrame:
             days = pd.date_range(first, last, freq="D", unit="s")
             found = query.daily(self.store, asked).set_index("day").reindex(days, fill_value=0)
-            return self._marked(view, found.rename_axis("day").reset_index())
+            return self.marked(view, found.rename_axis("day").reset_index())
 
-        return self.cached("daily", (asked, self._hour()), ask)
+        return self.cached("daily", (asked, self.hour()), ask)
 
-    def _marked(self, view: url.View, daily: pd.DataFrame) -> pd.DataFrame:
+    def marked(self, view: url.View, daily: pd.DataFrame) -> pd.DataFrame:
         """Days with `complete`: is all of the day in that is still awaited?"""
         strip, _ = self.freshness(view)
         still_open = set(strip.loc[~strip["complete"].astype(bool), "day"]) if len(strip) else set()
@@ -268,10 +269,10 @@ class Frames:
                 row |= {"by": found.by, "evidence": [str(e.get("text") or e.get("code") or "") for e in found.evidence]}
             days = pd.date_range(since, until, freq="D", unit="s")
             daily = found.daily.set_index("day").reindex(days, fill_value=0).rename_axis("day").reset_index()
-            daily = self._marked(replace(view, domain=domain), daily)
+            daily = self.marked(replace(view, domain=domain), daily)
             return SourceView(row, daily, _identities(found.identities), found.reporters, self.label(domain, ip))
 
-        return self.cached("source", (asked, ip, self._hour()), ask)
+        return self.cached("source", (asked, ip, self.hour()), ask)
 
     def domains(self, view: url.View) -> pd.DataFrame:
         """`query.domains` of a window."""

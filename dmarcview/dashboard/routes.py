@@ -8,12 +8,13 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 from flask import Flask, Response, jsonify, request
 
 from dmarcview.dashboard import text, url
+from dmarcview.dashboard.alerts import AlertFrames
 from dmarcview.dashboard.faults import WORDS_CAP
 from dmarcview.dashboard.frames import Frames
 from dmarcview.dashboard.papers import Papers, slices
@@ -26,21 +27,30 @@ METRICS_DAYS = 7  # so many days back their completeness is a gauge
 Answer = TypeVar("Answer")
 
 
-def register(server: Flask, papers: Papers, compared: ReconcileFrames, prefix: str) -> None:
+class Versions(NamedTuple):
+    """What moves when rows, the sent log, or incidents and published records have changed."""
+
+    store: str
+    sent: int
+    alerts: int
+
+
+def register(server: Flask, papers: Papers, compared: ReconcileFrames, alerts: AlertFrames, prefix: str) -> None:
     """Hang the routes below `prefix` on a server."""
     frames = papers.frames
 
     def version() -> Response:
-        found = _version(frames)
+        found = versions(alerts)
         if found is None:
             return _plain("the store does not answer\n", 503)
-        return jsonify(version=str(found[0]), waiting=papers.backlog(), sent=found[1], slow=compared.slowly.finished)
+        slow = compared.slowly.finished + alerts.slowly.finished
+        return jsonify(version=found.store, waiting=papers.backlog(), sent=found.sent, alerts=found.alerts, slow=slow)
 
     def healthz() -> Response:
         return _plain("ok\n")
 
     def readyz() -> Response:
-        return _plain("ready\n") if _version(frames) is not None else _plain("the store does not answer\n", 503)
+        return _plain("ready\n") if versions(alerts) is not None else _plain("the store does not answer\n", 503)
 
     def metrics() -> Response:
         from dmarcview.alerts.gauges import CONTENT_TYPE
@@ -95,20 +105,15 @@ def _gauges(frames: Frames) -> bytes:
     return exposition(frames.store, frames.last_complete(view), known, verified=not frames.doubtful)
 
 
-def version_word(frames: Frames) -> str:
-    """The version as pages carry it; "" while the store does not answer, so that the frame still comes."""
-    found = _version(frames)
-    return "" if found is None else str(found[0])
-
-
-def _version(frames: Frames) -> tuple[int, int] | None:
-    """The versions of the store and of its sent log; None, and a line in the log, when it does not answer."""
+def versions(alerts: AlertFrames) -> Versions | None:
+    """The versions as of now; None, and a line in the log, when the store does not answer."""
     from sqlalchemy.exc import SQLAlchemyError
 
     from dmarcview.store import StoreError
 
+    frames = alerts.frames
     try:
-        return frames.version(), SentFrames(frames).version()
+        return Versions(str(frames.version()), SentFrames(frames).version(), alerts.version())
     except (StoreError, SQLAlchemyError, OSError) as error:
         log.error("the store does not answer: %s", error)
         return None

@@ -20,6 +20,7 @@ PAGES = (
     ("intake", "/intake", "Intake"),
     ("sent", "/sent", "Sent"),
     ("reconcile", "/reconcile", "Reconcile"),
+    ("alerts", "/alerts", "Alerts"),
 )
 ALL = "*"  # Mantine's Select has no empty value
 
@@ -50,8 +51,8 @@ def index(assets: str) -> str:
     return INDEX.replace("ASSETS", assets.rstrip("/"))
 
 
-def layout(prefix: str, title: str, version: str) -> dmc.MantineProvider:
-    """The whole frame; the page itself comes into `#page`."""
+def layout(prefix: str, title: str, version: str, alerts: int | None) -> dmc.MantineProvider:
+    """The whole frame; the page itself comes into `#page`. `version` and `alerts`: of what is shown first."""
     return dmc.MantineProvider(
         [
             dcc.Location(id="url", refresh="callback-nav"),
@@ -60,10 +61,11 @@ def layout(prefix: str, title: str, version: str) -> dmc.MantineProvider:
             dcc.Store(id="waiting"),
             dcc.Store(id="sent-version"),
             dcc.Store(id="slow-version"),
+            dcc.Store(id="alerts-version", data=alerts),
             dcc.Store(id="again"),
             dmc.AppShell(
                 [
-                    dmc.AppShellHeader(_header(prefix, title, version)),
+                    dmc.AppShellHeader(_header(prefix, title, version, alerts)),
                     dmc.AppShellNavbar(_navigation(prefix)),
                     dmc.AppShellMain(
                         html.Div(
@@ -86,7 +88,7 @@ def layout(prefix: str, title: str, version: str) -> dmc.MantineProvider:
     )
 
 
-def _header(prefix: str, title: str, version: str) -> html.Div:
+def _header(prefix: str, title: str, version: str, alerts: int | None) -> html.Div:
     return html.Div(
         [
             dmc.Burger(id="burger", hiddenFrom="sm", size="sm", opened=False, **attributes({"aria-label": "Menu"})),
@@ -98,7 +100,7 @@ def _header(prefix: str, title: str, version: str) -> html.Div:
                 className="live",
                 role="status",
                 title="Asks for new reports every two seconds",
-                **attributes({"data-version": version, "data-prefix": prefix}),
+                **attributes({"data-version": version, "data-alerts": str(alerts), "data-prefix": prefix}),
             ),
             html.Button(
                 [icon("link"), html.Span("Copy link", className="wide")], id="copy", className="quiet", n_clicks=0
@@ -131,6 +133,7 @@ def _navigation(prefix: str) -> html.Nav:
             label=name,
             href=url.href(prefix, path, url.View()),
             leftSection=icon(key),
+            rightSection=html.Span(id="alerts-count") if key == "alerts" else None,
             active="exact" if path == "/" else "partial",
         )
         for key, path, name in PAGES

@@ -47,6 +47,10 @@ COMPARED: tuple[Outcome, ...] = (  # bars, but for the line `ours`, which has th
 )
 
 
+CHANGED = "#CC79A7"  # what a domain published anew
+FAILED = "#D55E00"
+
+
 class Rate(NamedTuple):
     """One line of the rate chart; the dash is the second sign."""
 

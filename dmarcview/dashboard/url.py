@@ -24,6 +24,7 @@ _DOMAIN = re.compile(r"[^\s\x00-\x1f\x7f\ud800-\udfff]{1,253}")
 _SOURCE = re.compile(r"[^\s~\x00-\x1f\x7f\ud800-\udfff]{1,253}~[0-9a-fA-F:.]{2,45}")
 _FIND = re.compile(r"[^\s\x00-\x1f\x7f\ud800-\udfff]{1,500}")
 _ROW = re.compile(r"[0-9A-Za-z]{1,40}-[0-9]{1,18}")
+_NUMBER = re.compile(r"[1-9][0-9]{0,14}")
 _SENT_PATHS = ("/sent", "/export/sent")
 _MAX_QUERY = 2000
 
@@ -45,6 +46,8 @@ class View:
     rcpt: str | None = None  # recipient domain
     find: str | None = None
     row: str | None = None  # of the open drawer
+    # of the page Alerts alone
+    incident: int | None = None  # of the open drawer
 
     @property
     def filtered(self) -> bool:
@@ -90,6 +93,7 @@ def parse(search: object) -> View:
         rcpt=_matched(_DOMAIN, one("rcpt").strip().lower()),
         find=_matched(_FIND, one("find").strip()),
         row=_matched(_ROW, one("row")),
+        incident=number(one("incident")),
     )
 
 
@@ -112,16 +116,20 @@ def write(view: View) -> str:
         pairs.append(("source", "~".join(view.source)))
     sent = (("outcome", view.outcome), ("rcpt", view.rcpt), ("find", view.find), ("row", view.row))
     pairs += [(name, value) for name, value in sent if value]
+    if view.incident is not None:
+        pairs.append(("incident", str(view.incident)))
     return "?" + urlencode(pairs, quote_via=quote, safe="~:") if pairs else ""
 
 
 def href(prefix: str, path: str, view: View) -> str:
     """A link inside the dashboard that keeps the filters and closes the drawer unless `view` opens one.
 
-    What only the page Sent knows is left out of links to others.
+    What only the page Sent or Alerts knows is left out of links to others.
     """
     if not path.startswith(_SENT_PATHS):
         view = replace(view, outcome=None, rcpt=None, find=None, row=None)
+    if path != "/alerts":
+        view = replace(view, incident=None)
     return prefix.rstrip("/") + path + write(view)
 
 
@@ -139,6 +147,11 @@ def for_sent(view: View, outcome: str, rcpt: str, find: str) -> View:
 def without_source(view: View) -> View:
     """The view with its drawer closed."""
     return replace(view, source=None)
+
+
+def number(text: str) -> int | None:
+    """A whole number from 1 on, as the ledger counts incidents; None for anything else."""
+    return int(text) if _NUMBER.fullmatch(text) else None
 
 
 def _day(text: str) -> date | None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from dmarcview.dashboard import text
+from dmarcview.alerts import said
+from dmarcview.alerts import text as words_of
+from dmarcview.alerts.series import group_of
+from dmarcview.alerts.words import ACT
+from dmarcview.dashboard import text, url
 from dmarcview.query.lateness import ARRIVED, SILENT
+
+if TYPE_CHECKING:
+    from dmarcview.alerts.model import Incident
 
 GOOD_SHARE, POOR_SHARE = 0.98, 0.95  # of own mail that passes DMARC
 WORTH_MESSAGES = 4  # fewer failures than this are noise
@@ -15,6 +23,7 @@ WORTH_SHARE = 0.02  # of a source's mail that fails
 ALMOST_NONE, ALMOST_ALL = 0.05, 0.9
 SILENT_DAYS = 3  # a usual reporter that is missing this long is named
 MOST_ITEMS = 7
+TITLE_CHARS, WHY_CHARS = 160, 400
 
 
 class Totals(NamedTuple):
@@ -55,6 +64,9 @@ class Item(NamedTuple):
     cause: str
     action: str
     source: tuple[str, str] | None = None
+    incident: int | None = None
+    domain: str = ""  # "": all of them
+    names: frozenset[str] = frozenset()  # what it is about, beside the domain: addresses, services, reporters
 
 
 def totals(daily: pd.DataFrame, *, as_asked: bool = False) -> Totals:
@@ -113,6 +125,34 @@ def attention(sources: pd.DataFrame, arrivals: pd.DataFrame, policies: dict[str,
     return [item for _, item in items[:MOST_ITEMS]]
 
 
+def incidents(found: Sequence[Incident]) -> list[Item]:
+    """Open incidents as such items: what asks for action first, what is acknowledged last."""
+    ranked = sorted(found, key=lambda one: (one.acked is not None, one.finding.level != ACT))
+    out = []
+    for one in ranked:
+        finding, view = one.finding, url.parse(one.finding.query)
+        names = {finding.kind, finding.cause, *(member.name for member in finding.members)}
+        names |= {view.source[1]} if view.source else set()
+        state = f"; {said.state(one)}" if one.acked or one.muted_until else ""
+        why = f"Since {words_of.day(finding.first_day)}: {said.counts(finding)}{state}."
+        level = "none" if one.acked is not None else "bad" if finding.level == ACT else "watch"
+        out.append(
+            Item(level, text.show(finding.title, TITLE_CHARS), text.show(why, WHY_CHARS),
+                 text.show(finding.check, WHY_CHARS), None, one.id, finding.domain, frozenset(names))
+        )  # fmt: skip
+    return out
+
+
+def merged(first: Sequence[Item], rest: Sequence[Item]) -> list[Item]:
+    """Incidents, then what no incident tells of already; at most `MOST_ITEMS`."""
+
+    def told(item: Item) -> bool:
+        return any(one.names & item.names and ("" in (one.domain, item.domain) or one.domain == item.domain)
+                   for one in first)  # fmt: skip
+
+    return [*first, *(item for item in rest if not told(item))][:MOST_ITEMS]
+
+
 def source_name(row: dict[Any, Any]) -> str:
     """What people call a source: its service, its confirmed name, or its address."""
     for key in ("service", "reverse_dns"):
@@ -164,7 +204,10 @@ def _failing(row: dict[Any, Any]) -> Item:
     why, action = cause(row)
     level = "bad" if failed / total > 1 - POOR_SHARE else "watch"
     title = f"{source_name(row)}: {text.number(failed)} of {text.number(total)} fail for {text.show(row['domain'], 60)}"
-    return Item(level, title, why, action, (str(row["domain"]), str(row["source_ip"])))
+    service = text.show(row.get("service")) or None
+    names = frozenset({str(row["source_ip"]), group_of(str(row["source_ip"]), service)})
+    source = str(row["domain"]), str(row["source_ip"])
+    return Item(level, title, why, action, source, domain=source[0], names=names)
 
 
 def _forged(sources: pd.DataFrame, policies: dict[str, str]) -> list[tuple[float, Item]]:
@@ -185,7 +228,8 @@ def _forged(sources: pd.DataFrame, policies: dict[str, str]) -> list[tuple[float
         why = f"{len(group)} unknown source{'s' if len(group) > 1 else ''} failed DMARC for {name}; {said}."
         level = "watch"
         item = Item(level, f"{text.messages(count)} posing as {name} {_were(count)} delivered", why, action,
-                    (str(domain), str(top["source_ip"])))  # fmt: skip
+                    (str(domain), str(top["source_ip"])), domain=str(domain),
+                    names=frozenset({"forged", str(top["source_ip"])}))  # fmt: skip
         out.append((count * 0.5, item))
     return out
 
@@ -207,6 +251,7 @@ def _silent(arrivals: pd.DataFrame) -> list[Item]:
                 f"A usual reporter, {last}, and overdue by its own habit.",
                 "While others still report, wait: it is theirs to mend. "
                 "If all are silent, check rua in your DMARC record.",
+                names=frozenset({str(submitter)}),
             )
         )
     return out

@@ -46,6 +46,7 @@
     tell("version", { data: seen + "+" + rounds });
     tell("sent-version", { data: poll.sent + "+" + rounds });
     tell("slow-version", { data: poll.slow + "+" + rounds });
+    tell("alerts-version", { data: poll.alerts + "+" + rounds });
   }
   function state(word) {
     if (state.word === word) { return; }
@@ -56,7 +57,7 @@
   function poll() {
     var live = document.getElementById("live");
     if (!live || document.hidden) { window.setTimeout(poll, live ? POLL_MS : 200); return; }
-    if (seen === null) { seen = live.dataset.version; }
+    if (seen === null) { seen = live.dataset.version; poll.alerts = live.dataset.alerts; }
     var word = "Offline, retrying", stop = new AbortController();
     var timer = window.setTimeout(function () { stop.abort(); }, PATIENCE_MS);
     window.fetch(live.dataset.prefix + "version", { cache: "no-store", signal: stop.signal }).then(function (answer) {
@@ -70,6 +71,7 @@
       if (silent) { silent = false; anew(); } else if (moved) { tell("fault", { hidden: true }); tell("version", { data: seen }); }
       if (now.waiting !== poll.waiting) { poll.waiting = now.waiting; tell("waiting", { data: now.waiting }); }
       if (now.sent !== poll.sent) { poll.sent = now.sent; tell("sent-version", { data: now.sent }); }
+      if (String(now.alerts) !== poll.alerts) { poll.alerts = String(now.alerts); tell("alerts-version", { data: now.alerts }); }
       if (now.slow !== poll.slow) { poll.slow = now.slow; tell("slow-version", { data: now.slow }); }
     }).catch(function () { silent = true; state(word); }).then(function () {
       window.clearTimeout(timer);
@@ -133,9 +135,9 @@
         var address = new URL(window.location.href);
         var closed = wasOpen && opened === false; // the drawer also comes into the page closed
         wasOpen = opened === true;
-        if (closed && (address.searchParams.has("source") || address.searchParams.has("row"))) {
-          address.searchParams.delete("source");
-          address.searchParams.delete("row");
+        var open = ["source", "row", "incident"].filter(function (name) { return address.searchParams.has(name); });
+        if (closed && open.length) {
+          open.forEach(function (name) { address.searchParams.delete(name); });
           go(address.pathname + address.search.replace(/%7E/gi, "~").replace(/%3A/gi, ":"));
         }
         return window.dash_clientside.no_update;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dash import Dash
 
-from dmarcview.dashboard.callbacks import frame, intake, overview, reconcile, reports, sent, sources
+from dmarcview.dashboard.callbacks import alerts, frame, intake, overview, reconcile, reports, sent, sources
 from dmarcview.dashboard.callbacks.desk import Desk
 
 __all__ = ["Desk", "register"]
@@ -12,5 +12,5 @@ __all__ = ["Desk", "register"]
 
 def register(app: Dash, desk: Desk) -> None:
     """Hang all callbacks on the app."""
-    for part in (frame, overview, sources, reports, intake, sent, reconcile):
+    for part in (frame, overview, sources, reports, intake, sent, reconcile, alerts):
         part.register(app, desk)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dmarcview.dashboard import given, url
+from dmarcview.dashboard.alerts import AlertFrames
 from dmarcview.dashboard.frames import Frames
 from dmarcview.dashboard.pages import overview
 from dmarcview.dashboard.papers import Papers
@@ -21,6 +22,7 @@ class Desk:
     frames: Frames
     papers: Papers
     compared: ReconcileFrames
+    alerts: AlertFrames
     prefix: str
     watched: tuple[str, ...] = ()
     address: str = ""

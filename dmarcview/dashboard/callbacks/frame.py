@@ -11,7 +11,7 @@ from dash.exceptions import PreventUpdate
 
 from dmarcview.dashboard import given, notebook, parts, shell, url
 from dmarcview.dashboard.callbacks.desk import Desk
-from dmarcview.dashboard.pages import intake, overview, reconcile, report, reports, sent, sources
+from dmarcview.dashboard.pages import alerts, intake, overview, reconcile, report, reports, sent, sources
 from dmarcview.dashboard.papers import MOST_KEY
 from dmarcview.dashboard.sent import SentFrames
 from dmarcview.store.store import LEDGER_NAME
@@ -46,6 +46,7 @@ def _browser(app: Dash) -> None:
     here("retry", Output("fault-retry", "title"), Input("fault-retry", "n_clicks"), prevent_initial_call=True)
     here("drawer", Output("source-drawer", "id"), Input("source-drawer", "opened"), prevent_initial_call=True)
     here("drawer", Output("sent-drawer", "id"), Input("sent-drawer", "opened"), prevent_initial_call=True)
+    here("drawer", Output("incident-drawer", "id"), Input("incident-drawer", "opened"), prevent_initial_call=True)
 
 
 def _filters(app: Dash, desk: Desk) -> None:
@@ -77,7 +78,9 @@ def _filters(app: Dash, desk: Desk) -> None:
                 raise PreventUpdate
             new = shell.chosen(view, changed, picked)
         written = url.write(replace(new, source=view.source if new == view else None))
-        links = [url.href(desk.prefix, to, replace(new, source=None, row=None)) for _, to, _ in shell.PAGES]
+        links = [
+            url.href(desk.prefix, to, replace(new, source=None, row=None, incident=None)) for _, to, _ in shell.PAGES
+        ]
         same = new == view
         return (no_update if same else written, *shell.controls(new, _days(desk, path, new)), *links)
 
@@ -141,6 +144,9 @@ def _page(desk: Desk, path: str, view: url.View) -> Any:
         return report.layout(path.removeprefix("/reports/")[:MOST_KEY], url.href(desk.prefix, "/reports", view))
     if path == "/sent":
         return sent.layout(view)
-    pages = {"/": overview, "/sources": sources, "/reports": reports, "/intake": intake, "/reconcile": reconcile}
+    pages = {
+        "/": overview, "/sources": sources, "/reports": reports, "/intake": intake, "/reconcile": reconcile,
+        "/alerts": alerts,
+    }  # fmt: skip
     found = pages.get(path)
     return found.layout() if found else [parts.heading("Page not found"), parts.clear_filters(desk.prefix)]

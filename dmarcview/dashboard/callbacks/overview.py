@@ -26,8 +26,9 @@ def register(app: Dash, desk: Desk) -> None:
         Output("overview-domains", "children"),
         Input("url", "search"),
         Input("version", "data"),
+        Input("alerts-version", "data"),
     )
-    def pieces(search: Any, _: Any) -> tuple[Any, ...]:
+    def pieces(search: Any, *_: Any) -> tuple[Any, ...]:
         view = url.parse(search)
         days, arrivals = frames.freshness(view)
         strip = plain(overview.freshness(days, arrivals))
@@ -41,9 +42,10 @@ def register(app: Dash, desk: Desk) -> None:
         banner: Any = overview.sentence(now, since, until)
         if not now.messages:
             banner = overview.nothing_here(view, url.href(desk.prefix, "/", url.View()))
-        items = verdict.attention(frames.sources(view), arrivals, frames.policies())
-        link = sources.address(desk.prefix, view)
-        todo = overview.attention(items, now, lambda item: link(*(item.source or ("", ""))))
+        found = verdict.incidents(desk.alerts.known(view).open)
+        items = verdict.merged(found, verdict.attention(frames.sources(view), arrivals, frames.policies()))
+        more = overview.more_incidents(len(found) - verdict.MOST_ITEMS, url.href(desk.prefix, "/alerts", view))
+        todo = overview.attention(items, now, lambda item: _place(desk, view, item), more)
         table = overview.domain_table(
             frames.domains(view), lambda name: url.href(desk.prefix, "/", replace(view, domain=name))
         )
@@ -58,20 +60,22 @@ def register(app: Dash, desk: Desk) -> None:
         Output("outcome-button", "children"),
         Input("url", "search"),
         Input("version", "data"),
+        Input("alerts-version", "data"),
         Input("scheme", "data"),
         Input("outcome-button", "n_clicks"),
         State("unit", "value"),
     )
-    def outcome(search: Any, _: Any, scheme: Any, clicks: Any, shown: Any) -> tuple[Any, ...]:
+    def outcome(search: Any, _: Any, __: Any, scheme: Any, clicks: Any, shown: Any) -> tuple[Any, ...]:
         view = url.parse(search)
         daily = frames.daily_shown(view)
-        table = twin(clicks, overview.outcome_table, daily)
+        changes = desk.alerts.changes(view.domain or "", daily)
+        table = twin(clicks, lambda frame: overview.outcome_table(frame, changes), daily)
         if ctx.triggered_id == "outcome-button":
             return no_update, no_update, no_update, *table
         unit = no_update if shown == view.unit else view.unit
         return (
-            figures.outcomes(daily, view.unit, given.word(scheme)),
-            plain(overview.outcome_legend(daily)),
+            figures.outcomes(daily, view.unit, given.word(scheme), changes),
+            plain(overview.outcome_legend(daily, changes)),
             unit,
             *table,
         )
@@ -99,3 +103,10 @@ def register(app: Dash, desk: Desk) -> None:
         daily = frames.own_daily(url.parse(search))
         table = twin(clicks, overview.rate_table, daily)
         return (no_update if ctx.triggered_id == "rate-button" else figures.rates(daily, given.word(scheme))), *table
+
+
+def _place(desk: Desk, view: url.View, item: verdict.Item) -> str:
+    """Where an item leads: to the drawer of its incident, or of its source."""
+    if item.incident is not None:
+        return url.href(desk.prefix, "/alerts", replace(view, incident=item.incident))
+    return sources.address(desk.prefix, view)(*(item.source or ("", "")))

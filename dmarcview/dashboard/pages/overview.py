@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dash_mantine_components as dmc
 import pandas as pd
 from dash import dcc, html
 
-from dmarcview.dashboard import figures, parts, text, theme, url, verdict
+from dmarcview.dashboard import figures, marks, parts, text, theme, url, verdict
 from dmarcview.dashboard.verdict import Totals
 from dmarcview.query.complete import each, percent
 from dmarcview.query.complete import words as said
 from dmarcview.query.lateness import ARRIVED, AWAITED, LATE, SILENT, Judged, through
+
+if TYPE_CHECKING:
+    from dmarcview.store.records_seen import Changed
 
 MOST_DOMAINS = 20
 STRIP_DAYS = 14
@@ -48,7 +51,8 @@ def layout() -> list[Any]:
                         parts.card(
                             "Needs attention",
                             html.Div(id="overview-attention"),
-                            note="Sources you vouch for that fail, forgeries that got through, reporters gone silent.",
+                            note="Open incidents, then sources you vouch for that fail, forgeries that got through, "
+                            "reporters gone silent.",
                         ),
                     ],
                     className="column",
@@ -67,7 +71,8 @@ def _outcome_card() -> html.Section:
             parts.graph("outcome-chart", "Messages a day by outcome, stacked", figures.AREA_HEIGHT),
             parts.twin("outcome"),
         ],
-        note="Messages a day. Hatched days are not complete.",
+        note="Messages a day. Hatched days are not complete. Of a single domain, signs on top mark days on which it "
+        "published something anew.",
         beside=dmc.SegmentedControl(
             id="unit",
             data=[{"value": "count", "label": "Count"}, {"value": "share", "label": "%"}],
@@ -128,10 +133,11 @@ def domain_table(domains: pd.DataFrame, link: Callable[[str], str]) -> Any:
     )
 
 
-def outcome_legend(daily: pd.DataFrame) -> html.Ul:
+def outcome_legend(daily: pd.DataFrame, changes: Sequence[Changed] = ()) -> html.Ul:
     """The names of the bands; mail of which reports state no result is named only when there is any."""
     shown = theme.OUTCOMES if len(daily) and daily[theme.UNSTATED].sum() else theme.OUTCOMES[:-1]
-    return parts.legend([(o.name, o.key, o.means) for o in shown])
+    changed = [("Published anew", "changed", "A DNS record became another")] if changes else []
+    return parts.legend([*((o.name, o.key, o.means) for o in shown), *changed])
 
 
 def window_words(since: date, until: date) -> str:
@@ -193,13 +199,13 @@ def tiles(now: Totals, before: Totals) -> list[html.Div]:
     ]
 
 
-def attention(items: list[verdict.Item], now: Totals, link: Callable[[verdict.Item], str]) -> Any:
-    """The list; says so when there is nothing to do."""
+def attention(items: list[verdict.Item], now: Totals, link: Callable[[verdict.Item], str], more: Any = None) -> Any:
+    """The list; says so when there is nothing to do. `more` stands below it."""
     if not items:
         good = now.own > 0 and now.own_fail == 0
         words = "No message of your own failed." if good else "No source you vouch for fails in a way worth your time."
         return html.P([parts.mark("good"), words], className="calm", id="attention-none")
-    return html.Ol(
+    listed = html.Ol(
         [
             html.Li(
                 [
@@ -207,10 +213,10 @@ def attention(items: list[verdict.Item], now: Totals, link: Callable[[verdict.It
                     html.Div(
                         [
                             dcc.Link(item.title, href=link(item), className="item-title")
-                            if item.source
+                            if item.source or item.incident
                             else html.Span(item.title, className="item-title"),
                             html.P(item.cause, className="muted"),
-                            html.P([html.Span("First: ", className="strong"), item.action]),
+                            html.P([html.Span("First: ", className="strong"), *_action(item)]),
                         ]
                     ),
                 ]
@@ -219,6 +225,19 @@ def attention(items: list[verdict.Item], now: Totals, link: Callable[[verdict.It
         ],
         className="attention",
     )
+    return html.Div([listed, more])
+
+
+def _action(item: verdict.Item) -> list[Any]:
+    """The checks of incidents are words of ours with commands in them."""
+    return parts.marked(item.action) if item.incident else [item.action]
+
+
+def more_incidents(count: int, href: str) -> Any:
+    """The way to the open incidents that the list has no room for."""
+    if count <= 0:
+        return None
+    return html.P(dcc.Link(f"{count} more open incident{'s' * (count != 1)}", href=href, className="way"))
 
 
 def freshness(days: pd.DataFrame, arrivals: pd.DataFrame) -> Any:
@@ -245,13 +264,15 @@ def freshness(days: pd.DataFrame, arrivals: pd.DataFrame) -> Any:
     )
 
 
-def outcome_table(daily: pd.DataFrame) -> Any:
-    """The twin of the outcome chart."""
-    heads = ["Day", *(o.name for o in theme.OUTCOMES), "All"]
+def outcome_table(daily: pd.DataFrame, changes: Sequence[Changed] = ()) -> Any:
+    """The twin of the outcome chart; `changes` are what the domain published anew."""
+    told = marks.by_day(changes)
+    heads = ["Day", *(o.name for o in theme.OUTCOMES), "All", *(["Published anew"] if told else [])]
     rows = [
-        [parts.day_cell(row), *(text.number(row[o.key]) for o in theme.OUTCOMES), text.number(row["messages"])]
+        [parts.day_cell(row), *(text.number(row[o.key]) for o in theme.OUTCOMES), text.number(row["messages"]),
+         *([marks.cell(row, told)] if told else [])]
         for row in daily.iloc[::-1].to_dict("records")
-    ]
+    ]  # fmt: skip
     return parts.table(heads, rows, caption="Messages a day by outcome", numeric=1)
 
 
