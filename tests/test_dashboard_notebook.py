@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -131,6 +132,17 @@ def test_code_of_the_alerts_gives_incidents_of_the_domain(site: Site) -> None:
     assert len(site.run("/alerts", "")["incidents"]) == 2
     (one,) = site.run("/alerts", "?domain=example.net")["incidents"]
     assert one.finding.domain == "example.net"
+
+
+def test_code_of_an_open_incident_gives_it_with_its_days(site: Site) -> None:
+    day = TODAY - timedelta(days=9)
+    failing = Finding("dmarc_failing", "example.com", "192.0.2.11", day, TODAY - timedelta(days=1), 9, "")
+    memory.settle(site.store.ledger, [failing], int(noon()))
+    at = memory.listed(site.store.ledger, int(noon()), open_only=True)[0].id
+    found = site.run("/alerts", f"?incident={at}")
+    assert found["incident"].finding == failing
+    assert found["days"].daily["total"].sum() > found["days"].daily["failed"].sum() > 0
+    assert site.run("/alerts", "?incident=999999")["days"] is None
 
 
 def test_every_page_of_the_menu_has_code(site: Site) -> None:

@@ -49,7 +49,8 @@ def code(path: str, view: View, days: Days, where: Where) -> str:
             ("", where.elsewhere or "date(" in body),
             ("import dmarcview", True),
             ("from dmarcview import query", "query." in body),
-            ("from dmarcview.alerts import memory", "memory." in body),
+            ("from dmarcview.alerts import memory", "memory." in body and "evidence." not in body),
+            ("from dmarcview.alerts import evidence, memory", "evidence." in body),
             ("from dmarcview.reconcile import reconcile", "reconcile(" in body),
         )
         if wanted
@@ -151,11 +152,19 @@ def _reconcile(_: str, view: View, days: Days, where: Where) -> list[str]:
     ]
 
 
-def _alerts(_: str, view: View, __: Days, ___: Where) -> list[str]:
+def _alerts(_: str, view: View, __: Days, where: Where) -> list[str]:
     asks = ["incidents = memory.listed(store.ledger, int(store.clock()))  # open ones first, then newest first"]
     if view.domain:
-        asks.append(f"incidents = [one for one in incidents if one.finding.domain == {view.domain!a}]")
-    return [*asks, "incidents"]
+        asks.append(f"incidents = [one for one in incidents if one.finding.domain in ('', {view.domain!a})]")
+    if view.incident is None:
+        return [*asks, "incidents"]
+    verified = ", verified=False" if where.doubtful else ""
+    return [
+        *asks,
+        f"incident = memory.one(store.ledger, {view.incident}, int(store.clock()))",
+        f"days = incident and evidence.of(store, incident.finding, int(store.clock()){verified})",
+        "incident",
+    ]
 
 
 def _nothing(*_: object) -> list[str]:
