@@ -95,6 +95,31 @@ def test_the_order_of_reports_changes_nothing(order: int, tmp_path: Path) -> Non
     assert found(tmp_path / "a", deliveries, reports[::order]) == found(tmp_path / "b", deliveries, reports)
 
 
+def test_mail_from_before_the_relay_was_there_is_no_word(tmp_path: Path) -> None:
+    deliveries, reports = days(11)
+    fresh = [one for one in deliveries if one.at >= D0 + 8 * DAY]
+    others = [told((RELAY, 10, seen(None)), ("192.0.2.99", 9, seen(None)), day=day, by=host)
+              for day in range(8) for host in ("far.test", "away.test")]  # fmt: skip
+    assert found(tmp_path, fresh, [*others, *reports[16:]]) == []
+
+
+def test_a_new_relay_says_nothing_of_a_report_that_began_before_it(tmp_path: Path) -> None:
+    deliveries, early = [], []
+    for host in ("far.test", "away.test"):
+        for day, hour in ((8, 19), (9, 5)):
+            deliveries += mails(10, day, hour=hour, host=f"mx.{host}", recipient_domain=host)
+        early.append(told((RELAY, 30, seen(None)), day=8 + 1 / 3, by=host))
+    assert found(tmp_path, deliveries, early) == []
+
+
+def test_mail_that_a_relay_of_three_days_never_sent_is_told(tmp_path: Path) -> None:
+    deliveries, reports = days(11)
+    fresh = [one for one in deliveries if one.at >= D0 + 7 * DAY]
+    reports += [told((RELAY, 9, seen()), day=10, by="elsewhere.test"), told(("192.0.2.99", 7, seen(None)), day=10)]
+    assert [(one.kind, one.cause, one.weight) for one in found(tmp_path, fresh, reports)] == [
+        ("not_sent", RELAY, 9), ("bypass", "192.0.2.99", 7)]  # fmt: skip
+
+
 def test_without_a_sent_log_there_is_nothing_to_say(tmp_path: Path) -> None:
     assert found(tmp_path, [], [told((RELAY, 9, seen()), day=8)]) == []
     assert NOW > D0

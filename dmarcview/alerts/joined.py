@@ -1,7 +1,8 @@
 """Findings that only the join of the sent log and the reports can give: broken signatures, and mail never sent. Pure.
 
 What was signed is known, so a bad signature on it is a fault of somebody, not noise of strangers: the same method as
-for rates, with a small usual share taken for granted, finds it with the first few.
+for rates, with a small usual share taken for granted, finds it with the first few. Of days of which the sent log does
+not know all, nothing is said: the relay may be new, or its old rows gone.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ SIGNED = Method(threshold=4.0, prior_failed=0.5, prior_total=200.0, young_days=0
 NOT_SENT_LEAST = 5  # messages reported beyond what was sent, and ...
 NOT_SENT_SHARE = 0.05  # ... as a share of what was sent
 RECENT_DAYS = 14
+LEAD_DAYS = 2  # from the day of the first row in the log: the mail of a report may lie on its day and the one before
 RELAYED = 0.5  # of a domain's own mail: from there on, what goes around the relay is worth a word
 MOST_MEMBERS = 20
 
@@ -34,7 +36,20 @@ def findings(rows: pd.DataFrame, today: int, complete: Bools | None = None) -> l
     """Findings of the rows of a reconciliation (`reconcile.COLUMNS`); `today` in days since 1970."""
     if rows.empty or not rows["sent"].any():
         return []
+    rows = logged(rows)
+    if rows.empty:
+        return []
     return [*signed(rows, today, complete), *not_sent(rows, today), *around(rows, today)]
+
+
+def logged(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of days of which the log has all: since it knows the source and its From domain, else the From domain."""
+    import pandas as pd
+
+    sent = rows["day"].where(rows["sent"] > 0)
+    of_source = sent.groupby([rows["source_ip"], rows["header_from"]]).transform("min")
+    of_domain = sent.groupby(rows["header_from"]).transform("min")
+    return rows[rows["day"] >= of_source.where(rows["matched_by"] != "", of_domain) + pd.Timedelta(days=LEAD_DAYS)]
 
 
 def signed(rows: pd.DataFrame, today: int, complete: Bools | None = None) -> list[Finding]:
