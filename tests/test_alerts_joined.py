@@ -120,6 +120,10 @@ def test_mail_that_a_relay_of_three_days_never_sent_is_told(tmp_path: Path) -> N
         ("not_sent", RELAY, 9), ("bypass", "192.0.2.99", 7)]  # fmt: skip
 
 
+def test_of_a_log_without_recent_rows_nothing_is_said(tmp_path: Path) -> None:
+    assert findings(rows(tmp_path, *days(11)), TODAY + 60) == []
+
+
 def test_without_a_sent_log_there_is_nothing_to_say(tmp_path: Path) -> None:
     assert found(tmp_path, [], [told((RELAY, 9, seen()), day=8)]) == []
     assert NOW > D0

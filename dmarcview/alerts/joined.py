@@ -37,8 +37,6 @@ def findings(rows: pd.DataFrame, today: int, complete: Bools | None = None) -> l
     if rows.empty or not rows["sent"].any():
         return []
     rows = logged(rows)
-    if rows.empty:
-        return []
     return [*signed(rows, today, complete), *not_sent(rows, today), *around(rows, today)]
 
 
@@ -90,7 +88,7 @@ def signed(rows: pd.DataFrame, today: int, complete: Bools | None = None) -> lis
 def not_sent(rows: pd.DataFrame, today: int) -> list[Finding]:
     """Reported from the relay's address beyond what it delivered there, of the newest days."""
     ours = _recent(rows[rows["matched_by"] != ""], today)
-    marked = ours[ours["findings"].map(lambda codes: "more_reported" in codes or "other_receiver" in codes)]
+    marked = ours[_says(ours, "more_reported") | _says(ours, "other_receiver")]
     out = []
     for (source, domain), part in marked.groupby(["source_ip", "header_from"], sort=True):
         more, sent = int((part["reported"] - part["sent"]).sum()), int(part["sent"].sum())
@@ -114,7 +112,7 @@ def not_sent(rows: pd.DataFrame, today: int) -> list[Finding]:
 def around(rows: pd.DataFrame, today: int) -> list[Finding]:
     """Own addresses whose mail the relay's log does not have, for domains that mostly send by the relay."""
     recent = _recent(rows, today)
-    bypass = recent[recent["findings"].map(lambda codes: "bypass" in codes)]
+    bypass = recent[_says(recent, "bypass")]
     relayed = recent[recent["matched_by"] != ""].groupby("header_from")["reported"].sum()
     by_domain: Mapping[Any, Any] = bypass.groupby("header_from")["reported"].sum().to_dict()
     out = []
@@ -135,6 +133,11 @@ def around(rows: pd.DataFrame, today: int) -> list[Finding]:
             )
         )  # fmt: skip
     return out
+
+
+def _says(rows: pd.DataFrame, code: str) -> pd.Series[bool]:
+    """Is this code among the findings of each row?"""
+    return rows["findings"].map(lambda codes: code in codes).astype(bool)
 
 
 def _recent(rows: pd.DataFrame, today: int) -> pd.DataFrame:
