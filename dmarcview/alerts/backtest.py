@@ -6,6 +6,7 @@ were imported from files say nothing of their receipt; they count from the day a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from statistics import median
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from .likelihood import Ints
     from .model import Finding
+    from .overdue import Receipt
 
 DAYS = 180
 LEAST_DAYS = 42  # of reports, below which nothing is learned enough to be judged
@@ -97,12 +99,9 @@ def as_json(found: Backtest) -> dict[str, Any]:
     return out
 
 
-def _came(found: Loaded, rows: list[tuple[str, str, int, int]]) -> tuple[Ints, Ints]:
+def _came(found: Loaded, rows: Sequence[Receipt]) -> tuple[Ints, Ints]:
     """For each cell of `cells` and of `forged`, the day on which it was known."""
-    known: dict[tuple[str, str, int], int] = {}
-    for domain, submitter, day, received in rows:
-        key = (domain, submitter, day)
-        known[key] = max(known.get(key, day + 1), day + 1 if received < 0 else received // DAY)
+    known = {(row.domain, row.submitter, row.day): max(row.day + 1, row.last // DAY) for row in rows}
     domains = [one.domain for one in found.series], [one.domain for one in found.volumes]
     out = []
     for names, cells in zip(domains, (found.cells, found.forged), strict=True):
