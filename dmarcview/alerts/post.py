@@ -1,17 +1,16 @@
 """The outbox: asks for the messages that are due, and gives each to its channel until that has taken it.
 
 At least once: a process that dies between the channel's yes and our note of it sends that message again, under the same
-Message-ID or webhook-id. A channel that fails is tried again after 1, 5 and 30 minutes, 2 and 6 hours, then it is given
-up, and its error stays. Channels do not wait for each other.
+Message-ID or webhook-id. Each channel has a lane of its own, and none waits for another.
 """
 
 from __future__ import annotations
 
 import logging
 import socket
-import traceback
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +19,7 @@ from dmarcview.store.incidents import DAY, Notice
 
 from . import channels, digest, mail, memory, plan, summary, text, webhook
 from .fault import NeverTaken, NotTaken
+from .lane import Lane
 from .model import OPENED, WORSE, Incident
 from .text import Message
 
@@ -33,18 +33,11 @@ log = logging.getLogger(__name__)
 
 MAIL, WEBHOOK = "mail", "webhook"
 DIGEST, TEST = "digest", "test"
-WAITS = (60, 300, 1_800, 7_200, 21_600)
-EACH_STEP = 100  # messages
+EACH_STEP = 1_000  # messages of one channel
+PATIENCE = 1.0  # seconds that a step waits for the channels; one that takes longer goes on by itself
+STOP_SECONDS = 3.0
 # While one of these is open, mail that the relay takes may not leave.
 RELAY_FAULTS = frozenset({"queue_stuck", "mail_held", "key_missing"})
-
-
-class _Result(NamedTuple):
-    """Of one try: why it was not taken, whether to try again, and whether the channel takes nothing now."""
-
-    error: str = ""
-    again: bool = False
-    channel_fails: bool = False
 
 
 class Tested(NamedTuple):
@@ -72,12 +65,14 @@ def base(config: Config) -> str:
 
 
 class Post:
-    """`ask`, then `step`, again and again, from one thread of one process."""
+    """`ask`, then `step`, again and again, from one thread of one process; `stop` from any."""
 
     def __init__(self, config: Config, store: Store, *, resolver: Resolver | None = None) -> None:
         """`resolver` finds the hosts of recipients where mail goes past the relay; None: as [dns] says."""
         self.config, self.store = config, store
         self._resolver = resolver
+        self._lanes: dict[str, Lane] = {}
+        self._ended = threading.Event()
         self._had: dict[int, tuple[Address, ...]] = {}  # by notice: recipients that have it while others do not
 
     def ask(self, now: int) -> int:
@@ -96,44 +91,33 @@ class Post:
         incidents.ask(ledger, new, now)
         return len(new)
 
-    def step(self, now: int) -> int:
-        """Send what is due; how many were taken. Never raises for what a channel does."""
-        due = incidents.due(self.store.ledger, now, EACH_STEP)
+    def step(self, now: int, wait: float = PATIENCE) -> int:
+        """Start each channel that has something due and neither works nor rests; how many messages were taken by those
+        that were done within `wait` seconds. Never raises for what a channel does. Raises StoreError.
+        """
+        busy = [name for name, lane in self._lanes.items() if not lane.free(now)]
         by: dict[str, list[Notice]] = {}
-        for notice in due:
+        for notice in incidents.due(self.store.ledger, now, EACH_STEP, busy):
             by.setdefault(notice.channel, []).append(notice)
-        if not by:
-            return 0
-        with ThreadPoolExecutor(len(by), "alerts") as pool:
-            return sum(pool.map(lambda one: self._empty(one, now), by.values()))
+        begun = [self._lane(name) for name in by]
+        for lane in begun:
+            lane.start(by[lane.name], now)
+        self._wait(begun, wait)
+        return sum(lane.taken for lane in begun)
 
-    def _empty(self, notices: Sequence[Notice], now: int) -> int:
-        """Send the messages of one channel in their order; after one that the channel did not take, the rest waits."""
-        taken = 0
-        for notice in notices:
-            result = self._try(notice, now)
-            taken += not result.error
-            again = now + WAITS[notice.tries] if result.again and notice.tries < len(WAITS) else None
-            incidents.tried(self.store.ledger, notice.id, now=now, error=result.error, again=again)
-            if result.error:
-                words = "given up" if again is None else f"tried again in {again - now} s"
-                log.warning("%s: message %d did not go out, %s: %s", notice.channel, notice.id, words, result.error)
-            if result.channel_fails:
-                break
-        return taken
+    def stop(self) -> None:
+        """Let each channel end after the message under way; what takes longer is left to itself."""
+        self._ended.set()
+        self._wait(list(self._lanes.values()), STOP_SECONDS)
 
-    def _try(self, notice: Notice, now: int) -> _Result:
-        try:
-            self._send(notice, now)
-        except NeverTaken as error:
-            return _Result(str(error))
-        except NotTaken as error:
-            return _Result(str(error), again=True, channel_fails=True)
-        except Exception as error:  # a fault of ours: other channels and messages go on
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            place = f"{Path(frame.filename).name} line {frame.lineno}"
-            return _Result(f"a fault of ours: {type(error).__name__} at {place}", again=True)
-        return _Result()
+    def _lane(self, name: str) -> Lane:
+        return self._lanes.setdefault(name, Lane(name, self.store.ledger, self._send, self._ended))
+
+    @staticmethod
+    def _wait(lanes: Iterable[Lane], seconds: float) -> None:
+        until = time.monotonic() + seconds
+        for lane in lanes:
+            lane.join(until - time.monotonic())
 
     def _send(self, notice: Notice, now: int) -> None:
         """Raises NotTaken."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from .archive import clean
-from .ledger import Ledger, bump, counter, rows
+from .ledger import Ledger, bump, chunks, counter, rows
 from .tables import counters, incidents, mutes, notices
 
 _C = incidents.c
@@ -188,19 +188,24 @@ def ask(ledger: Ledger, new: Sequence[tuple[int | None, str, str, int]], now: in
         conn.execute(delete(notices).where(_N.done < now - KEPT_NOTICES_DAYS * DAY))
 
 
-def due(ledger: Ledger, now: int, limit: int = 100) -> list[Notice]:
-    """Messages whose time has come, oldest first."""
+def due(ledger: Ledger, now: int, limit: int = 100, but: Collection[str] = ()) -> list[Notice]:
+    """Messages whose time has come, at most `limit` of each channel but these: least tried first, then oldest."""
+    order = (_N.tries, _N.at, _N.id)
+    place = func.row_number().over(partition_by=_N.channel, order_by=order).label("place")
+    waits = (_N.done.is_(None), _N.due <= now, _N.channel.not_in(but))
+    first = select(*_N, place).where(*waits).subquery()
+    query = select(*(first.c[one.name] for one in _N)).where(first.c.place <= limit)
     with ledger.read() as conn:
-        query = select(notices).where(_N.done.is_(None), _N.due <= now).order_by(_N.at, _N.id).limit(limit)
-        return [Notice(**row) for row in rows(conn, query)]
+        return [Notice(**row) for row in rows(conn, query.order_by(first.c.tries, first.c.at, first.c.id))]
 
 
-def tried(ledger: Ledger, number: int, *, now: int, error: str, again: int | None) -> None:
-    """What became of a try: no `error` is success; else it is tried again at `again`, None gives it up."""
+def tried(ledger: Ledger, *numbers: int, now: int, error: str, again: int | None) -> None:
+    """What became of a try of these: no `error` is success; else tried again at `again`, None gives them up."""
     ended = None if error and again is not None else now
     values = {"tries": _N.tries + 1, "done": ended, "error": clean(error)[:1_000], "due": again or now}
     with ledger.write() as conn:
-        conn.execute(update(notices).where(_N.id == number).values(values))
+        for part in chunks(numbers):
+            conn.execute(update(notices).where(_N.id.in_(part)).values(values))
 
 
 def told(ledger: Ledger, number: int | None, kind: str | None = None, since: int = 0) -> list[Notice]:
