@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import logging
+import socket
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,6 +107,29 @@ def test_a_service_that_drips_is_left_after_a_time(tmp_path: Path, monkeypatch: 
         with pytest.raises(NotTaken, match="it does not answer in time"):
             channels.send(channel(tmp_path, f"ntfy://{peer.place}/alarms"), MESSAGE)
         assert time.monotonic() - begin < 4
+
+
+def test_a_service_that_hangs_holds_up_neither_another_nor_the_end_of_the_process(tmp_path: Path) -> None:
+    code = """
+        import pathlib, sys, threading, time
+        from dmarcview.alerts import channels
+        from dmarcview.alerts.text import Message
+        slow, quick = (channels.Channel(name, pathlib.Path(name)) for name in sys.argv[1:])
+        one = Message("title", "text", "")
+        threading.Thread(target=channels.send, args=(slow, one), daemon=True).start()
+        time.sleep(3)
+        begin = time.monotonic()
+        channels.send(quick, one)
+        assert time.monotonic() - begin < 10
+    """
+    with socket.create_server(("127.0.0.1", 0)) as silent, http_peer() as quick:
+        files = [tmp_path / "slow", tmp_path / "quick"]
+        files[0].write_text(f"ntfy://127.0.0.1:{silent.getsockname()[1]}/alarms?rto=300")
+        files[1].write_text(f"ntfy://{quick.place}/alarms")
+        begin = time.monotonic()
+        subprocess.run([sys.executable, "-c", textwrap.dedent(code), *map(str, files)], check=True, timeout=120)
+        assert time.monotonic() - begin < 40, "the one that hangs would take a minute"
+    assert len(quick.posted) == 1
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ import http
 import logging
 import re
 import threading
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,7 +50,7 @@ _FAULTS = (
     ("onnection", "no connection came about"),
 )
 _LOGGERS = ("apprise", "urllib3", "requests", "requests_oauthlib", "oauthlib")  # all of them write addresses
-_ONE_AT_A_TIME = threading.Lock()
+_HEARD: ContextVar[list[str] | None] = ContextVar("heard", default=None)
 
 
 class Channel(NamedTuple):
@@ -64,15 +65,19 @@ def send(channel: Channel, message: Message) -> None:
     """Give a message to the service. Raises NotTaken."""
     url = address(channel)
     scheme = url.partition("://")[0].lower()
-    with _ONE_AT_A_TIME, _overheard() as heard:
-        try:
-            done = _notify(url, message)
-        except Exception as error:  # 150 plug-ins by many authors
-            raise NotTaken(f"{scheme}: a fault in its plug-in ({type(error).__name__})") from None
-    if done is None:
+    said = _Said()
+    # apprise's own limit of time works by a pool of threads that a process waits for at its end
+    thread = threading.Thread(target=_told, args=(url, message, said), name=f"alerts-{scheme}", daemon=True)
+    thread.start()
+    thread.join(SECONDS)
+    if thread.is_alive():
+        raise NotTaken(f"{scheme}: it does not answer in time")
+    if said.fault:
+        raise NotTaken(f"{scheme}: a fault in its plug-in ({said.fault})")
+    if said.done is None:
         raise NotTaken(f"{_place(channel)}: apprise makes nothing of this {scheme}:// address; look into its manual")
-    if not done:
-        raise NotTaken(f"{scheme}: {_why(heard)}")
+    if not said.done:
+        raise NotTaken(f"{scheme}: {_why(said.heard)}")
 
 
 def address(channel: Channel) -> str:
@@ -103,6 +108,25 @@ def _place(channel: Channel) -> str:
     return f"the file of [alerts] channels {channel.name} ({channel.file})"
 
 
+@dataclass(slots=True)
+class _Said:
+    """What came of a message: whether it was taken (None: the address is none), what was logged, a plug-in's fault."""
+
+    done: bool | None = None
+    fault: str = ""
+    heard: list[str] = field(default_factory=list)
+
+
+def _told(url: str, message: Message, said: _Said) -> None:
+    """Give it to the service; `said` is filled."""
+    _listen()
+    _HEARD.set(said.heard)
+    try:
+        said.done = _notify(url, message)
+    except Exception as error:  # 150 plug-ins by many authors
+        said.fault = type(error).__name__
+
+
 def _notify(url: str, message: Message) -> bool | None:
     """Whether it was taken; None when the URL is none."""
     from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType
@@ -118,7 +142,7 @@ def _notify(url: str, message: Message) -> bool | None:
         http_redirects=False,
         pgp_autogen=False,
         pem_autogen=False,
-        service_timeout=SECONDS,
+        service_timeout=0,
         secure_logging=True,
         allow_templates=False,
     )
@@ -135,34 +159,25 @@ def _notify(url: str, message: Message) -> bool | None:
 
 
 class _Ear(logging.Handler):
-    """Keeps what was logged, for `_why` alone."""
-
-    def __init__(self) -> None:
-        super().__init__(1)
-        self.heard: list[str] = []
+    """Keeps what was logged for the message of this thread, for `_why` alone."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """See logging.Handler."""
-        if len(self.heard) < 100:
-            self.heard.append(record.getMessage()[:4_000])
+        heard = _HEARD.get()
+        if heard is not None and len(heard) < 100:
+            heard.append(record.getMessage()[:4_000])
 
 
-@contextmanager
-def _overheard() -> Iterator[list[str]]:
+_EAR = _Ear(1)
+
+
+def _listen() -> None:
     """Listen to the loggers of apprise; from the first time on, nothing of them reaches our log any more."""
-    ear = _Ear()
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    for logger in loggers:
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
         logger.propagate = False
-        logger.addHandler(ear)
-    loggers[0].setLevel(logging.DEBUG)
-    try:
-        yield ear.heard
-    finally:
-        for logger in loggers:
-            logger.removeHandler(ear)
-            if not logger.handlers:
-                logger.addHandler(logging.NullHandler())  # else Python's last resort would print warnings
+        logger.addHandler(_EAR)  # which has it once at most
+    logging.getLogger(_LOGGERS[0]).setLevel(logging.DEBUG)
 
 
 def _why(heard: list[str]) -> str:
