@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from alerts_server import Peer, http_peer
 from relay_servers import FarHost, world
+from sqlalchemy import event
 from test_alerts_mail import body, free_port, read, setup, standing
 
 from dmarcview.alerts import memory, post, summary
@@ -362,6 +363,24 @@ def test_without_channels_nothing_is_asked_for(far: World) -> None:
     far.config = replace(far.config, alerts=Alerts())
     far.find(FINDING)
     assert far.post().ask(NOW + DAY) == 0
+
+
+def test_where_nothing_has_changed_it_is_asked_by_the_minute(far: World) -> None:
+    far.find(*(replace(FINDING, cause=f"192.0.2.{n}") for n in range(50)))
+    asked: list[str] = []
+    event.listen(far.store.ledger.engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+    made = far.post()
+    made.ask(NOW)
+    assert len(asked) > 50
+    asked.clear()
+    for second in range(59):
+        assert made.ask(NOW + second) == 0
+    assert len([one for one in asked if one != "BEGIN"]) <= 3 * 59
+    asked.clear()
+    incidents.mute(far.store.ledger, "x y z", NOW + DAY, author="ann", note="", now=NOW)
+    made.ask(NOW + 59)
+    assert len(asked) > 50, "a change is heard at once"
+    assert made.ask(NOW + QUARTER) == 150, "and the time that has come"
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ DIGEST, TEST = "digest", "test"
 EACH_STEP = 1_000  # messages of one channel
 PATIENCE = 1.0  # seconds that a step waits for the channels; one that takes longer goes on by itself
 STOP_SECONDS = 3.0
+ASK_SECONDS = 60
 # While one of these is open, mail that the relay takes may not leave.
 RELAY_FAULTS = frozenset({"queue_stuck", "mail_held", "key_missing"})
 
@@ -73,14 +74,19 @@ class Post:
         self._resolver = resolver
         self._lanes: dict[str, Lane] = {}
         self._ended = threading.Event()
+        self._asked: tuple[int, int] | None = None  # version of the incidents, and when
         self._had: dict[int, tuple[Address, ...]] = {}  # by notice: recipients that have it while others do not
 
     def ask(self, now: int) -> int:
-        """Put the messages that are due now into the outbox; how many."""
+        """Put the messages that are due now into the outbox; how many. Looks when incidents or mutes have changed, and
+        once a minute for what comes with time."""
         to = names(self.config)
         if not to:
             return 0
         ledger = self.store.ledger
+        version = incidents.version(ledger)
+        if self._asked is not None and self._asked[0] == version and 0 <= now - self._asked[1] < ASK_SECONDS:
+            return 0
         new: list[tuple[int | None, str, str, int]] = []
         for row in incidents.lately(ledger, now, now - plan.TOLD_LATE_SECONDS):
             if kind := plan.due(row, incidents.about(ledger, row, now - DAY), now):
@@ -89,6 +95,7 @@ class Post:
         if digest.due(self.config.alerts, last, now):
             new.append((None, DIGEST, MAIL, 0))
         incidents.ask(ledger, new, now)
+        self._asked = version, now
         return len(new)
 
     def step(self, now: int, wait: float = PATIENCE) -> int:
