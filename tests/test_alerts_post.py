@@ -365,6 +365,23 @@ def test_without_channels_nothing_is_asked_for(far: World) -> None:
     assert far.post().ask(NOW + DAY) == 0
 
 
+def test_a_channel_that_is_added_later_hears_of_what_is_open_and_of_its_end_only_who_heard_of_it(far: World) -> None:
+    both = far.config
+    far.config = replace(both, alerts=replace(both.alerts, channels={}, webhook=""))
+    far.find(FINDING)
+    made = far.post()
+    assert (made.ask(NOW + QUARTER), made.step(NOW + QUARTER)) == (1, 1)
+    far.config = replace(both, alerts=replace(both.alerts, channels={}))
+    made = far.post()
+    assert (made.ask(NOW + 2 * QUARTER), made.step(NOW + 2 * QUARTER)) == (1, 1)
+    assert [json.loads(one.body)["type"] for one in far.hook.posted] == ["incident.opened"]
+    far.find(at=NOW + DAY)
+    far.config = both
+    made = far.post()
+    assert (made.ask(NOW + DAY), made.step(NOW + DAY)) == (2, 2)
+    assert (len(far.mail.mails), len(far.hook.posted), len(far.chat.posted)) == (2, 2, 0)
+
+
 def test_where_nothing_has_changed_it_is_asked_by_the_minute(far: World) -> None:
     far.find(*(replace(FINDING, cause=f"192.0.2.{n}") for n in range(50)))
     asked: list[str] = []

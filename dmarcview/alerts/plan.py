@@ -21,8 +21,8 @@ TOLD_LATE_SECONDS = DAY  # what cleared longer ago is not told any more
 def due(row: Row, notices: Sequence[Notice], now: int) -> str:
     """`opened`, `worse`, `cleared`, or "" for nothing.
 
-    `notices` are those about this incident, and about earlier ones of the same cause (`store.incidents.about`); in any
-    order, whatever became of them.
+    `notices` are those of one channel about this incident, and about earlier ones of the same cause
+    (`store.incidents.about`); in any order, whatever became of them. So a new channel hears of all that is open.
     """
     if row.muted_until is not None and row.muted_until > now:
         return ""

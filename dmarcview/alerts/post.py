@@ -89,8 +89,10 @@ class Post:
             return 0
         new: list[tuple[int | None, str, str, int]] = []
         for row in incidents.lately(ledger, now, now - plan.TOLD_LATE_SECONDS):
-            if kind := plan.due(row, incidents.about(ledger, row, now - DAY), now):
-                new += [(row.id, kind, name, row.weight) for name in to]
+            said = incidents.about(ledger, row, now - DAY)
+            for name in to:
+                if kind := plan.due(row, [one for one in said if one.channel == name], now):
+                    new.append((row.id, kind, name, row.weight))
         last = next((one.at for one in incidents.told(ledger, None, DIGEST)), None)
         if digest.due(self.config.alerts, last, now):
             new.append((None, DIGEST, MAIL, 0))
