@@ -21,10 +21,11 @@ from relay_servers import FarHost, world
 from sqlalchemy import event
 from test_alerts_mail import body, free_port, read, setup, standing
 
-from dmarcview.alerts import memory, post, summary
+from dmarcview.alerts import bundle, memory, post, summary
+from dmarcview.alerts.bundle import Told
 from dmarcview.alerts.fault import NotTaken
 from dmarcview.alerts.lane import LONGEST, WAITS
-from dmarcview.alerts.model import Finding
+from dmarcview.alerts.model import CLEARED, OPENED, WORSE, Finding, Incident
 from dmarcview.alerts.post import Post
 from dmarcview.config import Alerts, Config, Dashboard
 from dmarcview.store import Store, StoreError, incidents
@@ -380,6 +381,77 @@ def test_a_channel_that_is_added_later_hears_of_what_is_open_and_of_its_end_only
     made = far.post()
     assert (made.ask(NOW + DAY), made.step(NOW + DAY)) == (2, 2)
     assert (len(far.mail.mails), len(far.hook.posted), len(far.chat.posted)) == (2, 2, 0)
+
+
+def test_a_flood_of_incidents_is_one_message_a_channel_and_one_post_each_for_programs(
+    far: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(post, "HOOK_PAUSE", 0.02)
+    grave = Finding("not_sent", "example.org", "192.0.2.99", date(2026, 11, 2), date(2026, 11, 2), 3, "Forged.", 3, 9)
+    many = [
+        Finding("forged", "example.org", f"wave {n}", grave.first_day, grave.last_day, 50 + n, "") for n in range(36)
+    ]
+    far.find(*many, grave)
+    made = far.post()
+    assert made.ask(NOW + QUARTER) == 3 * 37
+    begin = time.monotonic()
+    assert made.step(NOW + QUARTER) == 3 * 37
+    assert time.monotonic() - begin > 36 * 0.02, "bounded in rate"
+    assert (len(far.mail.mails), len(far.hook.posted), len(far.chat.posted)) == (1, 37, 1)
+    assert incidents.waiting(far.store.ledger, NOW) == (0, 0)
+    assert str(read(far.mail.mails[0])["Subject"]).endswith("37 incidents opened")
+    told = json.loads(far.chat.posted[0].body)
+    assert told["title"] == "37 incidents opened"
+    lines = body(read(far.mail.mails[0]), "plain").splitlines()
+    assert lines[2:5] == [
+        "1. Reported from our address, never sent by the relay: 192.0.2.99",
+        "   Since 2 Nov 2026; 3 of 9 messages (33.3 %)",
+        "   https://pages.example.org/alerts",
+    ]
+    assert lines[5] == "2. A wave of forged mail in the name of example.org: wave 35"
+    assert [line for line in lines if line[:1].isdigit()][-1].startswith("20. ")
+    assert "and 17 more" in lines
+    assert "https://pages.example.org/alerts" in body(read(far.mail.mails[0]), "html")
+    far.find()
+    assert made.ask(NOW + 2 * QUARTER) == 3 * 37
+    made.step(NOW + 2 * QUARTER)
+    assert str(read(far.mail.mails[1])["Subject"]).endswith("37 incidents cleared")
+
+
+def test_a_flood_that_is_not_taken_is_tried_again_whole_and_ten_go_one_by_one(far: World) -> None:
+    far.config = replace(far.config, alerts=replace(far.config.alerts, webhook="", mail_to=()))
+    far.chat.answers = [(503, {}, b"later")]
+    old = [replace(FINDING, domain=f"d{n}.example") for n in range(12)]
+    far.find(*old)
+    made = far.post()
+    now = NOW + QUARTER
+    made.ask(now)
+    for wait in (0, *WAITS):
+        now += wait
+        made.step(now)
+    assert len(far.chat.posted) == 1 + len(WAITS)
+    assert incidents.waiting(far.store.ledger, NOW) == (0, 12)
+    far.chat.posted.clear()
+    far.chat.answers = [(200, {}, b"{}")]
+    far.find(*old, *(replace(FINDING, domain=f"e{n}.example") for n in range(10)), at=now)
+    made.ask(now + QUARTER)
+    far.post().step(now + QUARTER)
+    titles = [json.loads(one.body)["title"] for one in far.chat.posted]
+    assert len([one for one in titles if "fails DMARC" in one]) == 10
+
+
+def test_what_opened_and_cleared_while_a_channel_was_away_is_told_as_cleared(far: World) -> None:
+    found = [replace(FINDING, domain=f"d{n}.example") for n in range(6)]
+    told = [Told(event, incident, 1) for event in (OPENED, CLEARED) for incident in memory_of(found)]
+    made = bundle.message([*told, Told(WORSE, replace(told[0].incident, id=99), 7)], "https://pages.example.org/")
+    assert made.title == "1 incident got worse, 6 cleared"
+    assert made.text.count("Cleared: ") == 6
+    assert "1. Worse: " in made.text
+    assert "told last: 7" in made.text
+
+
+def memory_of(found: list[Finding]) -> list[Incident]:
+    return [Incident(number, one, NOW, NOW, NOW) for number, one in enumerate(found, 1)]
 
 
 def test_where_nothing_has_changed_it_is_asked_by_the_minute(far: World) -> None:

@@ -24,6 +24,7 @@ from .fault import NeverTaken, NotTaken
 log = logging.getLogger(__name__)
 
 WAITS = (60, 300, 1_800, 7_200, 21_600)
+Batch = Sequence[Notice]  # that go out as one message
 LONGEST = sum(WAITS)  # seconds that a message waits for a channel that fails
 
 
@@ -38,7 +39,7 @@ class _Result(NamedTuple):
 class Lane:
     """One channel. `start` and `free` are for one thread; no process is held up by a lane that is under way."""
 
-    def __init__(self, name: str, ledger: Ledger, send: Callable[[Notice, int], None], ended: threading.Event) -> None:
+    def __init__(self, name: str, ledger: Ledger, send: Callable[[Batch, int], None], ended: threading.Event) -> None:
         """`send` gives a message to the channel, or raises NotTaken; `ended` lets the lane end before the next one."""
         self.name, self.taken = name, 0  # of the last start
         self._ledger, self._send, self._ended = ledger, send, ended
@@ -49,11 +50,11 @@ class Lane:
         """May it start?"""
         return now >= self._until and not (self._thread is not None and self._thread.is_alive())
 
-    def start(self, notices: Sequence[Notice], now: int) -> None:
-        """Send these in their order, in a thread that no process waits for at its end."""
+    def start(self, batches: Sequence[Batch], now: int, pause: float = 0.0) -> None:
+        """Send these in their order, so many seconds apart, in a thread that no process waits for at its end."""
         self.taken = 0
         self._thread = threading.Thread(
-            target=self._empty, args=(notices, now), name=f"alerts-{self.name}", daemon=True
+            target=self._empty, args=(batches, now, pause), name=f"alerts-{self.name}", daemon=True
         )
         self._thread.start()
 
@@ -62,25 +63,25 @@ class Lane:
         if self._thread is not None:
             self._thread.join(max(0.0, seconds))
 
-    def _empty(self, notices: Sequence[Notice], now: int) -> None:
+    def _empty(self, batches: Sequence[Batch], now: int, pause: float) -> None:
         began = time.monotonic()
-        for place, notice in enumerate(notices):
-            at = now + int(time.monotonic() - began)
-            if self._ended.is_set():
+        for place, batch in enumerate(batches):
+            if self._ended.wait(pause if place else 0):
                 return
-            result = self._try(notice, at)
+            at = now + int(time.monotonic() - began)
+            result = self._try(batch, at)
             try:
-                self._note(notice, result, notices[place + 1 :], at)
+                self._note(batch, result, [one for behind in batches[place + 1 :] for one in behind], at)
             except StoreError as error:  # what went out and could not be noted goes out again: not each second
-                log.error("%s: message %d: %s", self.name, notice.id, error)
+                log.error("%s: %s: %s", self.name, _named(batch), error)
                 self._rest(at)
                 return
             if result.channel_fails:
                 return
 
-    def _try(self, notice: Notice, now: int) -> _Result:
+    def _try(self, batch: Batch, now: int) -> _Result:
         try:
-            self._send(notice, now)
+            self._send(batch, now)
         except NeverTaken as error:
             return _Result(str(error))
         except NotTaken as error:
@@ -91,26 +92,32 @@ class Lane:
             return _Result(f"a fault of ours: {type(error).__name__} at {place}", again=True)
         return _Result()
 
-    def _note(self, notice: Notice, result: _Result, rest: Sequence[Notice], now: int) -> None:
+    def _note(self, batch: Batch, result: _Result, rest: Sequence[Notice], now: int) -> None:
         """Write down what became of a message, and of those behind it that have waited for long enough."""
         if result.channel_fails:
             self._rest(now)
         elif not result.error:
             self._failed = 0
-            self.taken += 1
-        old = [one for one in (notice, *rest) if one.at <= now - LONGEST] if self._failed > len(WAITS) else []
-        again = None
-        if result.again and notice.tries < len(WAITS) and notice not in old:
-            again = max(now + WAITS[notice.tries], self._until)
-        incidents.tried(self._ledger, notice.id, now=now, error=result.error, again=again)
-        behind = [one.id for one in old if one is not notice] if result.channel_fails else []
-        if behind:
-            incidents.tried(self._ledger, *behind, now=now, error=result.error, again=None)
+            self.taken += len(batch)
+        over = self._failed > len(WAITS)
+        once_more = [
+            one for one in batch if result.again and one.tries < len(WAITS) and not (over and one.at <= now - LONGEST)
+        ]
+        ended = [one for one in batch if one not in once_more]
+        behind = [one for one in rest if result.channel_fails and over and one.at <= now - LONGEST]
+        again = max(now + WAITS[min(one.tries for one in once_more)], self._until) if once_more else None
+        for some, when in ((once_more, again), ([*ended, *behind], None)):
+            if some:
+                incidents.tried(self._ledger, *(one.id for one in some), now=now, error=result.error, again=when)
         if result.error:
             words = "given up" if again is None else f"tried again in {again - now} s"
             more = f" (and {len(behind)} that waited behind it)" if behind else ""
-            log.warning("%s: message %d%s did not go out, %s: %s", self.name, notice.id, more, words, result.error)
+            log.warning("%s: %s%s did not go out, %s: %s", self.name, _named(batch), more, words, result.error)
 
     def _rest(self, now: int) -> None:
         self._failed += 1
         self._until = now + WAITS[min(self._failed, len(WAITS)) - 1]
+
+
+def _named(batch: Batch) -> str:
+    return f"message {batch[0].id}" if len(batch) == 1 else f"message {batch[0].id} and {len(batch) - 1} in one"

@@ -10,16 +10,17 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from dmarcview.store import incidents
 from dmarcview.store.incidents import DAY, Notice
 
-from . import channels, digest, mail, memory, plan, summary, text, webhook
+from . import bundle, channels, digest, mail, memory, plan, summary, text, webhook
+from .bundle import Told
 from .fault import NeverTaken, NotTaken
-from .lane import Lane
+from .lane import Batch, Lane
 from .model import OPENED, WORSE, Incident
 from .text import Message
 
@@ -37,6 +38,8 @@ EACH_STEP = 1_000  # messages of one channel
 PATIENCE = 1.0  # seconds that a step waits for the channels; one that takes longer goes on by itself
 STOP_SECONDS = 3.0
 ASK_SECONDS = 60
+BUNDLE = 10  # most messages about incidents that are due at once and go out one by one
+HOOK_PAUSE = 0.2  # seconds between two posts of the webhook, when it has more of them
 # While one of these is open, mail that the relay takes may not leave.
 RELAY_FAULTS = frozenset({"queue_stuck", "mail_held", "key_missing"})
 
@@ -75,7 +78,7 @@ class Post:
         self._lanes: dict[str, Lane] = {}
         self._ended = threading.Event()
         self._asked: tuple[int, int] | None = None  # version of the incidents, and when
-        self._had: dict[int, tuple[Address, ...]] = {}  # by notice: recipients that have it while others do not
+        self._had: dict[str, tuple[Address, ...]] = {}  # by name: recipients of a mail that have it while others do not
 
     def ask(self, now: int) -> int:
         """Put the messages that are due now into the outbox; how many. Looks when incidents or mutes have changed, and
@@ -110,7 +113,8 @@ class Post:
             by.setdefault(notice.channel, []).append(notice)
         begun = [self._lane(name) for name in by]
         for lane in begun:
-            lane.start(by[lane.name], now)
+            batches = _batches(by[lane.name])
+            lane.start(batches, now, HOOK_PAUSE if len(batches) > BUNDLE else 0.0)
         self._wait(begun, wait)
         return sum(lane.taken for lane in begun)
 
@@ -128,25 +132,32 @@ class Post:
         for lane in lanes:
             lane.join(until - time.monotonic())
 
-    def _send(self, notice: Notice, now: int) -> None:
+    def _send(self, batch: Batch, now: int) -> None:
         """Raises NotTaken."""
-        if notice.channel not in names(self.config):
-            raise NeverTaken(f"[alerts] names no channel {notice.channel} any more")
+        first = batch[0]
+        if first.channel not in names(self.config):
+            raise NeverTaken(f"[alerts] names no channel {first.channel} any more")
         where = base(self.config)
-        if notice.kind == DIGEST:
-            made = summary.message(digest.gather(self.store, self.config, notice.at), where)
-            return self._mail(made, notice, now)
-        found = None if notice.incident_id is None else memory.one(self.store.ledger, notice.incident_id, now)
-        if found is None:
+        if first.kind == DIGEST:
+            made = summary.message(digest.gather(self.store, self.config, first.at), where)
+            return self._mail(made, batch, now)
+        told = [
+            Told(one.kind, found, self._told_before(one))
+            for one in batch
+            if one.incident_id is not None and (found := memory.one(self.store.ledger, one.incident_id, now))
+        ]
+        if not told:
             raise NeverTaken("the incident is no longer kept")
-        before = self._told_before(notice)
-        if notice.channel == WEBHOOK:
-            content = webhook.body(notice.kind, notice.at, found, where, before)
-            return _hook(self.config, f"msg_{notice.at}_{notice.id}", content, now)
-        made = text.message(found, notice.kind, where, before)
-        if notice.channel == MAIL:
-            return self._mail(made, notice, now)
-        return channels.send(_channel(self.config, notice.channel), made)
+        one = told[0]
+        if first.channel == WEBHOOK:
+            content = webhook.body(one.event, first.at, one.incident, where, one.before)
+            return _hook(self.config, f"msg_{first.at}_{first.id}", content, now)
+        made = (
+            bundle.message(told, where) if len(told) > 1 else text.message(one.incident, one.event, where, one.before)
+        )
+        if first.channel == MAIL:
+            return self._mail(made, batch, now)
+        return channels.send(_channel(self.config, first.channel), made)
 
     def _told_before(self, notice: Notice) -> int:
         """The weight that the message before this one said."""
@@ -155,16 +166,26 @@ class Post:
         earlier = [one for one in here if (one.at, one.id) < (notice.at, notice.id)]
         return earlier[0].weight if earlier else 0
 
-    def _mail(self, made: Message, notice: Notice, now: int) -> None:
+    def _mail(self, made: Message, batch: Batch, now: int) -> None:
+        first, last = batch[0], batch[-1]
+        name = f"alert-{last.at}-{first.id}" + (f"-{last.id}" if last is not first else "")
         outcome = mail.send(
-            self.config, made, now, f"alert-{notice.at}-{notice.id}", past=_past(self.store, now),
-            had=self._had.get(notice.id, ()), resolver=self._resolver,
+            self.config, made, now, name, past=_past(self.store, now), had=self._had.get(name, ()),
+            resolver=self._resolver,
         )  # fmt: skip
         if outcome.fault:
-            self._had[notice.id] = (*self._had.get(notice.id, ()), *outcome.taken)
+            self._had[name] = (*self._had.get(name, ()), *outcome.taken)
             raise NotTaken(outcome.fault)
-        self._had.pop(notice.id, None)
-        log.info("message %d went %s", notice.id, outcome.way)
+        self._had.pop(name, None)
+        log.info("%s went %s", name, outcome.way)
+
+
+def _batches(notices: Sequence[Notice]) -> list[Batch]:
+    """The messages of one channel: one each, but very many about incidents are one, except for programs."""
+    many = [one for one in notices if one.incident_id is not None and one.channel != WEBHOOK]
+    if len(many) <= BUNDLE:
+        return [(one,) for one in notices]
+    return [many, *((one,) for one in notices if one not in many)]
 
 
 def try_channels(config: Config, store: Store, *, resolver: Resolver | None = None) -> list[Tested]:
