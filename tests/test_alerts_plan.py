@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,11 +126,12 @@ def test_a_cause_that_comes_and_goes_is_one_message_a_day() -> None:
 
 
 def test_the_ledger_knows_what_was_said_of_a_cause(tmp_path: Path) -> None:
+    ended: Callable[[Row], str] = lambda _: "cleared"  # noqa: E731
     with Store.open(tmp_path) as store:
-        first = incidents.settle(store.ledger, [ROW], NOON)[0].row
+        first = incidents.settle(store.ledger, [ROW], ended, NOON)[0].row
         incidents.ask(store.ledger, [(first.id, OPENED, "mail", 10)], NOON)
-        incidents.settle(store.ledger, [], NOON + 60)
-        second = incidents.settle(store.ledger, [ROW], NOON + 120)[0].row
+        incidents.settle(store.ledger, [], ended, NOON + 60)
+        second = incidents.settle(store.ledger, [ROW], ended, NOON + 120)[0].row
         incidents.ask(store.ledger, [(second.id, OPENED, "mail", 10), (None, "test", "mail", 0)], NOON + 120)
         said = incidents.about(store.ledger, second, NOON)
         assert [(one.incident_id, one.at) for one in said] == [(second.id, NOON + 120), (first.id, NOON)]
@@ -137,3 +139,14 @@ def test_the_ledger_knows_what_was_said_of_a_cause(tmp_path: Path) -> None:
         assert incidents.waiting(store.ledger, NOON) == (3, 0)
         incidents.tried(store.ledger, said[0].id, now=NOON + 130, error="no", again=None)
         assert incidents.waiting(store.ledger, NOON) == (2, 1)
+
+
+def test_what_another_incident_tells_or_explains_is_not_told() -> None:
+    opened = [notice(1, OPENED, NOON + 1_000, 10)]
+    over = replace(ROW, ended=NOON + 2_000, outcome="taken_up")
+    assert plan.due(over, opened, NOON + 3_000) == ""
+    assert plan.due(replace(over, outcome="cleared"), opened, NOON + 3_000) == CLEARED
+    assert plan.due(replace(over, outcome="usual"), opened, NOON + 3_000) == CLEARED
+    explained = replace(ROW, body='{"explained_by": "the key is missing"}')
+    assert plan.due(explained, [], NOON + 3_000) == ""
+    assert plan.due(ROW, [], NOON + 3_000) == OPENED

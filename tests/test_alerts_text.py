@@ -82,6 +82,13 @@ def test_what_got_worse_says_what_was_told_and_what_cleared_says_when() -> None:
     assert "Check first" not in over.text
 
 
+def test_what_is_usual_by_now_is_not_called_cleared() -> None:
+    over = text.message(replace(INCIDENT, ended=KNOWN + 86_400, outcome="usual"), CLEARED, BASE)
+    assert over.title.startswith("Taken for usual by now: Mail of example.org")
+    assert "Nothing says that it was mended." in over.text
+    assert "Cleared" not in over.text
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_makes_a_message_without_gaps(kind: str) -> None:
     found = Finding(kind, "", "cause.example", date(2026, 11, 2), date(2026, 11, 2), 3, "Found so.", usual=2.0)

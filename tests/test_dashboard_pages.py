@@ -291,6 +291,15 @@ def test_a_view_of_forwarders_alone_judges_nobody() -> None:
     assert "90 messages came by forwarders" in said.detail
 
 
+def test_nothing_is_simply_good_while_an_incident_asks_for_action() -> None:
+    now, days = verdict.Totals(7, 1_000, own_pass=1_000), (date(2026, 11, 14), date(2026, 11, 20))
+    assert "verdict-good" in drawn(overview.sentence(now, *days))
+    asks = drawn(overview.sentence(now, *days, 1))
+    assert "verdict-watch" in asks
+    assert "1 incident asks for action." in asks
+    assert "verdict-bad" in drawn(overview.sentence(verdict.Totals(7, 100, own_pass=1, own_fail=99), *days, 2))
+
+
 def test_what_one_check_misses_is_drawn_as_a_failure_for_dmarc_alone() -> None:
     assert "bar-soft" in drawn(parts.pass_bar("SPF", 0, 10))
     assert "bar-soft" not in drawn(parts.pass_bar("DMARC", 0, 10))

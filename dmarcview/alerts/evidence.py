@@ -54,7 +54,7 @@ def of(store: Store, finding: Finding, now: int, *, verified: bool = True) -> Ev
     first = max(day_number(finding.first_day) - BEFORE_DAYS, last - MOST_DAYS + 1)
     if finding.kind == "reporter_silent":
         rows = overdue.load(store, now, verified=verified, days=today - first)
-        days = [day for domain, who, day, _ in rows if who == finding.cause and finding.domain in ("", domain)]
+        days = [row.day for row in rows if row.submitter == finding.cause and finding.domain in ("", row.domain)]
         counted = np.array(days, np.int64)
         return Evidence(REPORTS, _daily(counted, np.ones_like(counted), np.zeros_like(counted), first, last), None)
     if not charted(finding):

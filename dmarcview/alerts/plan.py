@@ -6,11 +6,12 @@ more is said while it is open, however it grows; that it has cleared is told.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from dmarcview.store.incidents import DAY, Notice, Row
 
-from .model import CLEARED, OPENED, WORSE
+from .model import CLEARED, OPENED, TAKEN_UP, WORSE
 
 GROUP_SECONDS = 900  # so long an incident waits for its members before it is told
 TIMES = 1.5  # as heavy as it was told last: worse, when that is a day ago
@@ -19,7 +20,7 @@ TOLD_LATE_SECONDS = DAY  # what cleared longer ago is not told any more
 
 
 def due(row: Row, notices: Sequence[Notice], now: int) -> str:
-    """`opened`, `worse`, `cleared`, or "" for nothing.
+    """`opened`, `worse`, `cleared`, or "" for nothing. What another incident explains, or tells now, is not told.
 
     `notices` are those of one channel about this incident, and about earlier ones of the same cause
     (`store.incidents.about`); in any order, whatever became of them. So a new channel hears of all that is open.
@@ -28,14 +29,21 @@ def due(row: Row, notices: Sequence[Notice], now: int) -> str:
         return ""
     told = [one for one in notices if one.incident_id == row.id]
     if row.ended is not None:
+        if row.outcome == TAKEN_UP:
+            return ""
         late = now - row.ended > TOLD_LATE_SECONDS
         return CLEARED if _has(told, OPENED) and not _has(told, CLEARED) and not late else ""
-    if row.acked is not None:
+    if row.acked is not None or _explained(row):
         return ""
     if not _has(told, OPENED):
         return OPENED if now - row.known >= GROUP_SECONDS and not _came_back(row, notices, now) else ""
     last = max((one for one in told if one.kind in (OPENED, WORSE)), key=lambda one: (one.at, one.id))
     return WORSE if _worse(row, last, TIMES if now - last.at >= DAY else TIMES_A_DAY) else ""
+
+
+def _explained(row: Row) -> bool:
+    """Does another incident explain it?"""
+    return bool(json.loads(row.body).get("explained_by"))
 
 
 def _has(notices: Sequence[Notice], kind: str) -> bool:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from dmarcview.terminal import safe
 
 from . import said
-from .model import CLEARED, OPENED, WORSE, Incident
+from .model import CLEARED, OPENED, USUAL, WORSE, Incident
 from .words import ACT
 
 TITLE_CHARS, VALUE_CHARS, NAME_CHARS = 150, 600, 120
@@ -28,6 +28,8 @@ _LINKS = re.compile(r"://|\bwww\.", re.IGNORECASE)  # what mail programs and cha
 _MENTION = re.compile(r"@(?=everyone|here|channel|all\b)", re.IGNORECASE)
 _CODE = re.compile(r"`([^`]+)`")
 _MARKS = {OPENED: "", WORSE: "Worse: ", CLEARED: "Cleared: "}
+TAKEN_FOR_USUAL = "Taken for usual by now: "
+STAYED = "It has gone on for so long that it is taken for how things are. Nothing says that it was mended."
 _URL_SAFE = "/?&=%+:,.~_-[]#@!$*;"
 
 
@@ -64,7 +66,8 @@ def link(base: str, page: str, query: str) -> str:
 
 def title(incident: Incident, event: str) -> str:
     """One line."""
-    return shown(_MARKS[event] + incident.finding.title, TITLE_CHARS)
+    usual = event == CLEARED and incident.outcome == USUAL
+    return shown((TAKEN_FOR_USUAL if usual else _MARKS[event]) + incident.finding.title, TITLE_CHARS)
 
 
 def parts(incident: Incident, event: str, base: str, before: int = 0) -> list[Part]:
@@ -75,6 +78,7 @@ def parts(incident: Incident, event: str, base: str, before: int = 0) -> list[Pa
         days += f", last on {day(found.last_day)}"
     out = [
         Part("What", words.meaning),
+        Part("Ended", STAYED if incident.outcome == USUAL else ""),
         Part("Found", shown(found.text, VALUE_CHARS)),
         Part("Since", days),
         Part("Known since", f"{moment(incident.known)}{_lag(incident)}"),
@@ -84,7 +88,7 @@ def parts(incident: Incident, event: str, base: str, before: int = 0) -> list[Pa
         Part("Touches", _members(incident)),
         Part("Check first", shown(found.check, VALUE_CHARS) if event != CLEARED else ""),
         Part("Clears by", words.clears if event != CLEARED else ""),
-        Part("Cleared", moment(incident.ended) if incident.ended is not None else ""),
+        Part("Ended on" if incident.outcome == USUAL else "Cleared", moment(incident.ended) if incident.ended else ""),
         Part("Incident", link(base, HERE, f"?incident={incident.id}"), True),
         Part("Rows", link(base, found.page, found.query) if found.page != HERE else "", True),
     ]

@@ -7,6 +7,7 @@ from typing import Any
 
 from dash import Dash, Input, Output, State, ctx, no_update
 
+from dmarcview.alerts.words import ACT
 from dmarcview.dashboard import figures, given, url, verdict
 from dmarcview.dashboard.callbacks.desk import Desk, twin
 from dmarcview.dashboard.pages import overview, sources
@@ -39,10 +40,12 @@ def register(app: Dash, desk: Desk) -> None:
         now = verdict.totals(daily, as_asked=chosen)
         before = verdict.totals(frames.daily_before(view), as_asked=chosen)
         since, until = frames.window(view)
-        banner: Any = overview.sentence(now, since, until)
+        known = desk.alerts.known(view).open
+        acts = sum(one.finding.level == ACT and one.acked is None for one in known)
+        banner: Any = overview.sentence(now, since, until, acts)
         if not now.messages:
             banner = overview.nothing_here(view, url.href(desk.prefix, "/", url.View()))
-        found = verdict.incidents(desk.alerts.known(view).open)
+        found = verdict.incidents(known)
         items = verdict.merged(found, verdict.attention(frames.sources(view), arrivals, frames.policies()))
         more = overview.more_incidents(len(found) - verdict.MOST_ITEMS, url.href(desk.prefix, "/alerts", view))
         todo = overview.attention(items, now, lambda item: _place(desk, view, item), more)

@@ -146,9 +146,13 @@ def window_words(since: date, until: date) -> str:
     return f"on {_long(until)}" if days == 1 else f"in the {days} days to {_long(until)}"
 
 
-def sentence(now: Totals, since: date, until: date) -> html.Div:
-    """The verdict as a banner."""
+def sentence(now: Totals, since: date, until: date, acts: int = 0) -> html.Div:
+    """The verdict as a banner; `acts` incidents ask for action, and then nothing is simply good."""
     said = verdict.judge(now, window_words(since, until))
+    if acts:
+        asks = "1 incident asks for action." if acts == 1 else f"{acts} incidents ask for action."
+        level = "watch" if said.level in ("good", "none") else said.level
+        said = said._replace(level=level, detail=f"{asks} {said.detail}".strip())
     return html.Div(
         [parts.mark(said.level), html.Div([html.P(said.sentence), html.P(said.detail) if said.detail else None])],
         className=f"verdict verdict-{said.level}",
