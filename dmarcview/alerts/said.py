@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 CALM = "Nothing is wrong that alerts know of."
 ROUND = 10  # from here on a usual count is said without a part
 LEAST_SHOWN, MOST_SHOWN = 0.001, 0.999
-ENDS = {"": "ended", "cleared": "ended", "usual": "taken for usual since", "taken_up": "part of another since"}
 SHARES = ("dmarc_failing", "spf_failing", "dkim_failing", "signed_broken")  # whose usual value is a share of failures
 
 
@@ -65,7 +64,7 @@ def usual(finding: Finding) -> str:
 def state(incident: Incident) -> str:
     """What became of it."""
     if incident.ended is not None:
-        return f"{ENDS[incident.outcome]} {minute(incident.ended)}"
+        return f"ended {minute(incident.ended)}"
     if incident.acked:
         return f"acknowledged by {incident.acked_by}"
     return f"muted until {minute(incident.muted_until)}" if incident.muted_until else "open"
