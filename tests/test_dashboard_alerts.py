@@ -401,6 +401,9 @@ def test_what_ended_stays_ninety_days_with_the_time_until_it_was_known(store: Li
     assert {one.finding.kind for one in frames.known(url.View(domain="example.com")).open} == {
         "dmarc_failing", "reporter_silent"}, "its own and those of no single domain"  # fmt: skip
     assert frames.known(url.View(domain="example.com")).ended == ()
+    usual = drawn(page_of.past([replace(found.ended[0], outcome="usual")], str))
+    assert "it is usual by now" in usual
+    assert "usual by now" not in shown
     later = AlertFrames(Frames(Library.open(store.data, clock=lambda: NOW + 100 * DAY)))
     assert later.known(url.View()).ended == ()
 

@@ -105,6 +105,8 @@ def test_a_wave_is_as_long_as_the_story_says_and_the_new_sender_stays() -> None:
 def test_the_list_names_who_should_be_named() -> None:
     good = "First: Check that 192.0.2.20 still is in the SPF record of example.org. quietpost.example stopped reporting"
     assert check_year.attention(good, ["quietpost.example"]) == []
+    told = "Mail of example.org fails DMARC: 192.0.2.20 quietpost.example sends no reports on all domains any more"
+    assert check_year.attention(told, ["quietpost.example"]) == []
     assert len(check_year.attention("No source fails.", ["quietpost.example"])) == 2
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dmarcview.terminal import number, share
 
+from .model import TAKEN_UP, USUAL
 from .words import ACT
 
 if TYPE_CHECKING:
@@ -64,10 +65,15 @@ def usual(finding: Finding) -> str:
 def state(incident: Incident) -> str:
     """What became of it."""
     if incident.ended is not None:
-        return f"ended {minute(incident.ended)}"
+        return f"ended {minute(incident.ended)}" + (f", {ending(incident)}" if ending(incident) else "")
     if incident.acked:
         return f"acknowledged by {incident.acked_by}"
     return f"muted until {minute(incident.muted_until)}" if incident.muted_until else "open"
+
+
+def ending(incident: Incident) -> str:
+    """How it ended when it has not cleared; "" when it has."""
+    return {USUAL: "it is usual by now", TAKEN_UP: "another incident tells it"}.get(incident.outcome, "")
 
 
 def known_after(incident: Incident) -> str:

@@ -158,8 +158,11 @@ def days(today: date, sender: str) -> list[date]:
 def attention(text: str, silent: Sequence[str]) -> list[str]:
     """Whether the list of what needs attention names who should be named."""
     outside = [ip for one in SENDERS if one.name == "web1.example.org" for ip in one.addresses]
-    wanted = [f"{who} stopped reporting" for who in silent] + [f"{ip} still is in the SPF record" for ip in outside]
-    return [f"overview: what needs attention does not say {words!r}" for words in wanted if words not in text]
+    # an incident tells what a list of sources and reporters says while there is none
+    wanted = [(f"{who} stopped reporting", f"{who} sends no reports") for who in silent]
+    wanted += [(f"{ip} still is in the SPF record", f"fails DMARC: {ip}") for ip in outside]
+    return [f"overview: what needs attention says neither {item!r} nor {incident!r}"
+            for item, incident in wanted if item not in text and incident not in text]  # fmt: skip
 
 
 def key_lost(rates: Table, lost: Sequence[date]) -> list[str]:

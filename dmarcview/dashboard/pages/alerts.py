@@ -215,7 +215,7 @@ def past(found: Sequence[Incident], link: Callable[[int], str]) -> Any:
             dcc.Link(text.show(one.finding.title, TITLE_CHARS), href=link(one.id), className="item-title"),
             text.show(one.finding.domain, 64) or "all domains",
             words_of.day(one.finding.first_day),
-            words_of.day(one.finding.last_day),
+            html.Span([words_of.day(one.finding.last_day), _ending(one)]),
             said.known_after(one),
             said.counts(one.finding),
         ]
@@ -229,6 +229,11 @@ def past(found: Sequence[Incident], link: Callable[[int], str]) -> Any:
             html.P(f"{more} more: dmarcview alerts list --all", className="muted small") if more > 0 else None,
         ]
     )
+
+
+def _ending(one: Incident) -> Any:
+    words = said.ending(one)
+    return html.Div(words, className="muted small") if words else None
 
 
 def _group(one: Incident) -> str:
