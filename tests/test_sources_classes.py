@@ -136,6 +136,8 @@ TABLE = [
     Row("a spoofer who is well authenticated as somebody else",
         facts("203.0.113.71", 200, envelopes=[("shop.example", 200)], signers=[("shop.example", 200)]), "unknown",
         "other_signature"),
+    Row("a spoofer whose envelope is his own",
+        facts("203.0.113.73", 200, envelopes=[("shop.example", 200)]), "unknown", "checked_envelope"),
     Row("a spoofer through a cloud with one stray SPF pass",
         facts("203.0.113.72", 5_000, spf=1), "unknown", "stray_spf"),
 ]  # fmt: skip
@@ -247,6 +249,17 @@ def test_label_wins_over_every_rule() -> None:
             assert (finding.source_class, finding.by) == (wanted, "user")
             assert finding.evidence[0].code == "label"
             assert "ada" in finding.evidence[0].text
+
+
+def test_an_envelope_that_spf_did_not_pass_for_on_most_of_the_mail_is_a_mere_claim() -> None:
+    for source in (
+        facts("203.0.113.74", 100, told=[("shop.example", 100)]),
+        facts("203.0.113.74", 100, told=[("shop.example", 100)], envelopes=[("shop.example", 20)]),
+        facts("203.0.113.74", 100, envelopes=[("other.example", 30)], told=[("shop.example", 70)]),
+    ):
+        codes = [reason.code for reason in classify(source, Who(), beside(source, Who()), said()).evidence]
+        assert "other_envelope" in codes
+        assert "checked_envelope" not in codes
 
 
 LABELS = [

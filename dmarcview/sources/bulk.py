@@ -55,6 +55,7 @@ class Judge(Traits):
             found.forwarded >= OVERRIDE_ALONE * found.messages,
             found.messages >= ESTABLISHED,
             self.other != NONE,
+            self.checked,
             self.first(self.names.other) != NONE,
             self.passed_on,
             self.share >= FORWARDER_SHARE,

@@ -11,7 +11,7 @@ from dmarcview.organisation import aligned, organisational
 from dmarcview.services import Service
 from dmarcview.sources.evidence import Confidence, Evidence, Finding, Previous, SourceClass, Who, reason
 from dmarcview.sources.labels import Labels
-from dmarcview.sources.travel import Habits, Key, Way, anchored, busiest, keys, other_envelope, way
+from dmarcview.sources.travel import Habits, Key, Way, anchored, busiest, checked_envelope, keys, other_envelope, way
 from dmarcview.store.facts import SourceFacts
 
 ESTABLISHED = 20  # messages that passed
@@ -36,8 +36,8 @@ class Case:
     """One source, what is known of its address, its domain's habits, what people said, what was found before."""
 
     __slots__ = (
-        "anchored", "facts", "habits", "operator", "other", "own", "own_name", "previous", "said", "signed_by", "way",
-        "who",
+        "anchored", "checked", "facts", "habits", "operator", "other", "own", "own_name", "previous", "said",
+        "signed_by", "way", "who",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +51,7 @@ class Case:
         self.anchored = anchored(facts)  # our SPF record covers the address
         self.own: dict[Key, int] = keys(facts)  # our keys whose signatures passed here
         self.other = other_envelope(facts)  # somebody else's envelope organisation, when most of the mail carries it
+        self.checked = checked_envelope(facts)  # SPF passed for it
         self.way: Way = way(self.own, self.other, habits)  # how what our keys signed came by
         self.operator: Service | None = who.operator.service if who.operator else None
         self.signed_by = _signed_by(facts, who)
@@ -124,6 +125,8 @@ class Case:
             found.append(self.reason("override", messages=facts.forwarded, of=total))
         if self.other:
             found.append(self.reason("other_envelope", name=self.other))
+        if self.checked:
+            found.append(self.reason("checked_envelope", name=self.other))
         for name in facts.dkim:
             if name.passed and not aligned(name.name, domain):
                 org = organisational(name.name)

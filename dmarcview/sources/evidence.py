@@ -30,6 +30,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "stray_spf": "A few messages passed SPF for your domain, too few to say that your record covers the address.",
         "override": "Receivers noted that the mail was forwarded or came from a mailing list.",
         "other_envelope": "The mail travelled under somebody else's envelope domain.",
+        "checked_envelope": "SPF passed for that envelope domain, so it is no empty claim.",
         "other_signature": "Good signatures of another domain stand on the messages.",
         # what the domain's other sources say
         "shared_key": "The signing key is at home on other sources.",

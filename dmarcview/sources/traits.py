@@ -229,6 +229,10 @@ class Traits:
         other, most = best(packed // size, packed % size, np.maximum(tells, checks), self.size)
         mostly = (other != NONE) & (most >= OTHER_SHARE * found.messages)
         self.other = np.where(mostly, np.append(back, NONE)[other], NONE)
+        self.checked = np.zeros(self.size, dtype=bool)
+        often = mostly[packed // size] & (packed % size == other[packed // size])
+        often &= checks >= OTHER_SHARE * found.messages[packed // size]
+        self.checked[packed[often] // size] = True
 
     def _services(self) -> None:
         """Who runs each address, and who signs: places in `matches`."""

@@ -101,19 +101,31 @@ def other_envelope(facts: SourceFacts) -> str:
     Not all reports tell the envelope (RFC 9990 makes it optional), so a passed SPF check of the sender counts as well.
     """
     told: dict[str, int] = defaultdict(int)
-    checked: dict[str, int] = defaultdict(int)
     for name in facts.envelope_from:
         if name.name and not aligned(name.name, facts.domain):
             told[organisational(name.name)] += name.messages
+    checked = _checked(facts)
+    if not told and not checked:
+        return ""
+    most = {org: max(told[org], checked.get(org, 0)) for org in {*told, *checked}}
+    first = min(most, key=lambda org: (-most[org], org))
+    return first if most[first] >= OTHER_SHARE * facts.messages else ""
+
+
+def checked_envelope(facts: SourceFacts) -> bool:
+    """Did SPF pass for that organisation on most of the messages? An envelope can be written by anybody."""
+    other = other_envelope(facts)
+    return bool(other) and _checked(facts).get(other, 0) >= OTHER_SHARE * facts.messages
+
+
+def _checked(facts: SourceFacts) -> dict[str, int]:
+    """Messages by the organisation, not ours, for whose envelope SPF passed."""
+    out: dict[str, int] = defaultdict(int)
     for name in facts.spf:
         # a HELO name is the host's, not the sender's (RFC 7208 section 2.3)
         if name.passed and name.name and name.selector != "helo" and not aligned(name.name, facts.domain):
-            checked[organisational(name.name)] += name.messages
-    if not told and not checked:
-        return ""
-    most = {org: max(told[org], checked[org]) for org in {*told, *checked}}
-    first = min(most, key=lambda org: (-most[org], org))
-    return first if most[first] >= OTHER_SHARE * facts.messages else ""
+            out[organisational(name.name)] += name.messages
+    return out
 
 
 def block(ip: str) -> tuple[int, int] | None:
