@@ -21,11 +21,12 @@ from relay_servers import FarHost, world
 from sqlalchemy import event
 from test_alerts_mail import body, free_port, read, setup, standing
 
-from dmarcview.alerts import bundle, memory, post, summary
+from dmarcview.alerts import bundle, memory, post, relayfault, summary
 from dmarcview.alerts.bundle import Told
 from dmarcview.alerts.fault import NotTaken
 from dmarcview.alerts.lane import LONGEST, WAITS
-from dmarcview.alerts.model import CLEARED, OPENED, WORSE, Finding, Incident
+from dmarcview.alerts.machine import MANY, NOT_RUNNING
+from dmarcview.alerts.model import CLEARED, OPENED, WORSE, Finding, Incident, Member
 from dmarcview.alerts.post import Post
 from dmarcview.config import Alerts, Config, Dashboard
 from dmarcview.store import Store, StoreError, incidents
@@ -289,13 +290,40 @@ def test_recipients_that_have_a_mail_are_spared_the_next_try(far: World) -> None
     assert recipients == ["RCPT TO:<a@far.test>", "RCPT TO:<b@far.test>", "RCPT TO:<b@far.test>"]
 
 
+def fault(kind: str, cause: str, weight: int = 3, domain: str = "", *members: str) -> Finding:
+    day = date(2026, 11, 5)
+    return Finding(kind, domain, cause, day, day, weight, "So.", members=tuple(Member(one, 1, 1) for one in members))
+
+
 def test_mail_about_the_relay_itself_goes_past_it(far: World) -> None:
-    far.find(Finding("mail_held", "", "hold_all", date(2026, 11, 5), date(2026, 11, 5), 3, "Held."))
+    far.find(fault("queue_stuck", NOT_RUNNING))
     made = far.post()
     made.ask(NOW + QUARTER)
     made.step(NOW + QUARTER)
     said = body(read(far.mail.mails[0]), "plain")
-    assert "past the relay: the relay may be the fault (The relay holds mail back: hold_all)" in said
+    assert f"past the relay: the relay may be the fault (Mail waits in the relay: {NOT_RUNNING})" in said
+
+
+@pytest.mark.parametrize(
+    ("found", "past"),
+    [
+        (fault("queue_stuck", NOT_RUNNING), True),
+        (fault("queue_stuck", "mail to slow.example", 900, "", "slow.example"), False),
+        (fault("queue_stuck", "mail to far.test", 1, "", "far.test"), True),
+        (fault("queue_stuck", MANY, 99, "", "a.example", "b.example", "c.example", "d.example"), False),
+        (fault("queue_stuck", MANY, 4, "", "a.example", "b.example", "c.example", "far.test"), True),
+        (fault("queue_stuck", MANY, 100, "", "a.example", "b.example", "c.example", "d.example"), True),
+        (fault("mail_held", "held by hand"), False),
+        (fault("mail_held", "the key of selector s1 of other.example", 3, "other.example"), False),
+        (fault("mail_held", "the key of selector s1 of example.org", 3, "example.org"), True),
+        (fault("key_missing", "selector s1 of other.example", 3, "other.example", "other.example"), False),
+        (fault("key_missing", "selector s1 of example.org", 3, "example.org", "example.org"), True),
+        (fault("key_missing", "selector s1 of other.example", 3, "other.example", "example.org"), True),
+        (FINDING, False),
+    ],
+)
+def test_only_what_keeps_these_mails_from_leaving_sends_them_past_the_relay(found: Finding, past: bool) -> None:
+    assert bool(relayfault.why([FINDING, found], "example.org", ["far.test"])) is past
 
 
 def test_the_summary_goes_out_once_though_the_process_starts_anew(far: World) -> None:

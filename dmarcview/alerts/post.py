@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dmarcview.store import incidents
 from dmarcview.store.incidents import DAY, Notice
+from dmarcview_smtp.address import read_address
 
-from . import bundle, channels, digest, mail, memory, plan, summary, text, webhook
+from . import bundle, channels, digest, mail, memory, plan, relayfault, summary, text, webhook
 from .bundle import Told
 from .fault import NeverTaken, NotTaken
 from .lane import Batch, Lane
-from .model import OPENED, WORSE, Incident
+from .model import OPENED, WORSE
 from .text import Message
 
 if TYPE_CHECKING:
@@ -40,8 +41,6 @@ STOP_SECONDS = 3.0
 ASK_SECONDS = 60
 BUNDLE = 10  # most messages about incidents that are due at once and go out one by one
 HOOK_PAUSE = 0.2  # seconds between two posts of the webhook, when it has more of them
-# While one of these is open, mail that the relay takes may not leave.
-RELAY_FAULTS = frozenset({"queue_stuck", "mail_held", "key_missing"})
 
 
 class Tested(NamedTuple):
@@ -170,7 +169,7 @@ class Post:
         first, last = batch[0], batch[-1]
         name = f"alert-{last.at}-{first.id}" + (f"-{last.id}" if last is not first else "")
         outcome = mail.send(
-            self.config, made, now, name, past=_past(self.store, now), had=self._had.get(name, ()),
+            self.config, made, now, name, past=_past(self.config, self.store, now), had=self._had.get(name, ()),
             resolver=self._resolver,
         )  # fmt: skip
         if outcome.fault:
@@ -206,7 +205,7 @@ def _tests(config: Config, store: Store, now: int, resolver: Resolver | None) ->
 
     def by_mail(name: str) -> str:
         made = text.tested(name, where)
-        outcome = mail.send(config, made, now, f"test-{now}", past=_past(store, now), resolver=resolver)
+        outcome = mail.send(config, made, now, f"test-{now}", past=_past(config, store, now), resolver=resolver)
         if outcome.fault:
             raise NotTaken(outcome.fault)
         return outcome.way
@@ -230,8 +229,8 @@ def _channel(config: Config, name: str) -> channels.Channel:
     return channels.Channel(name, Path(config.alerts.channels[name]), config.alerts.schemes)
 
 
-def _past(store: Store, now: int) -> str:
-    """Why mail should not be left to the relay now; "" when it may."""
-    open_: list[Incident] = memory.listed(store.ledger, now, open_only=True)
-    fault = next((one for one in open_ if one.finding.kind in RELAY_FAULTS), None)
-    return "" if fault is None else f"the relay may be the fault ({fault.finding.title})"
+def _past(config: Config, store: Store, now: int) -> str:
+    """Why mail should not be left to the relay now; "" when it may. Raises NotTaken."""
+    open_ = [one.finding for one in memory.listed(store.ledger, now, open_only=True)]
+    to = {read_address(one).ascii_domain for one in config.alerts.mail_to}
+    return relayfault.why(open_, mail.sender(config).ascii_domain, to)
