@@ -25,7 +25,7 @@ from dmarcview_reports.model import Origin, Refusal
 from dmarcview_reports.spool import Spool
 from dmarcview_reports.spool_state import SpoolState, state
 from tests.relay_mails import attempt, mail
-from tests.store_data import DAY, taken
+from tests.store_data import DAY, report, taken
 
 HOUR = 3_600
 CONF = """
@@ -163,21 +163,31 @@ def on_each(ledger_url: str | None, tmp_path: Path) -> Iterator[House]:
     made.store.close()
 
 
-def test_believed_senders_whose_reports_are_refused_more_than_ever_are_told(on_each: House) -> None:
+def test_known_senders_whose_reports_are_refused_more_than_ever_are_told(on_each: House) -> None:
     house = on_each
 
-    def refused(count: int, auth: str = "pass") -> None:
-        names = [f"{house.now:.0f}-{auth}-{n}" for n in range(count)]
+    def refused(count: int, auth: str = "pass", sender: str = "r@Reporter.example") -> None:
+        names = [f"{house.now:.0f}-{auth}-{sender}-{n}" for n in range(count)]
         made = [taken(name, auth=auth, refusals=(Refusal("not_xml", "no", ""),)) for name in names]
-        house.store.append_many(
-            [replace(one, origin=replace(one.origin, mail_from="r@Reporter.example")) for one in made]
-        )
+        house.store.append_many([replace(one, origin=replace(one.origin, mail_from=sender)) for one in made])
 
+    def reported(days_ago: int, auth: str = "pass", sender: str = "noreply@reporter.EXAMPLE") -> None:
+        one = taken(
+            f"r-{days_ago}-{sender}", report(f"r-{sender}"), auth=auth, received=int(house.now - days_ago * DAY)
+        )
+        house.store.append_many([replace(one, origin=replace(one.origin, mail_from=sender))])
+
+    reported(30)
+    reported(120, sender="x@old.example")
+    reported(1, auth="fail", sender="x@forged.example")
     refused(2)
     house.now += 9 * DAY
     refused(50, auth="fail")
+    refused(50, sender="spam@signs.example")
+    refused(9, sender="x@old.example")
+    refused(9, sender="x@forged.example")
     refused(4)
-    assert house.findings() == []
+    assert house.findings() == [], "whoever signs mail is authenticated, and known is who brought a report that counts"
     house.now += HOUR
     refused(3)
     one = house.the("intake_fault")

@@ -20,7 +20,7 @@ from .model import Finding, Member
 HOUR, DAY = 3_600, 86_400
 DOWN_SECONDS = 120.0  # so long a process may be away: the supervisor starts it again within half a minute
 HELD_SECONDS = 900.0  # so long mail may wait for a record that was just published
-REFUSED_LEAST = 5  # refused inputs of believed senders within a day, before they can be unusual
+REFUSED_LEAST = 5  # refused inputs of known senders within a day, before they can be unusual
 REFUSED_TIMES = 2  # as many times the most of any day before
 SINGLE = 3  # most destinations that are told one by one
 TEXT_CHARACTERS = 200
@@ -30,7 +30,7 @@ DEAD = "failed, and nobody could be told"
 
 
 class Refusals(NamedTuple):
-    """Inputs of believed senders that were refused with one code: in the last 24 hours by sender domain, since when
+    """Inputs of known senders that were refused with one code: in the last 24 hours by sender domain, since when
     (seconds), and on each of the days of 24 hours before that had any."""
 
     code: str
@@ -103,7 +103,8 @@ def _refused(one: Refusals, now: float) -> list[Finding]:
         return []
     senders = sorted(one.now.items(), key=lambda each: (-each[1], each[0]))
     text = (
-        f"{count} inputs of believed senders were refused as {one.code} in the last 24 hours, since {_at(one.since)}; "
+        f"{count} inputs of senders whose reports counted lately were refused as {one.code} in the last 24 hours, "
+        f"since {_at(one.since)}; "
         f"at most {most} a day in the four weeks before. They are kept, and `dmarcview refused replay` reads them "
         "again after a fix."
     )

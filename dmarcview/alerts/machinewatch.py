@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from dmarcview.certificates import CertificateFault, ends
 from dmarcview.config import data_dir
 from dmarcview.room import LOW_BYTES, free_bytes
-from dmarcview.store.tables import items, refusals
+from dmarcview.store.plan import MAIN
+from dmarcview.store.tables import items, refusals, reports
 from dmarcview.supervisor import lives
 from dmarcview_relay import queue_state
 from dmarcview_relay.queue_schema import Gone, QueueError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 MEGA = 1_000_000
 REASONS = DOMAINS = 20  # most that are read
 BEFORE_DAYS = 28
+REPORTER_DAYS = 90  # so long a sender is known by a report of his that counted
 SENDERS = 10_000  # most refusals of one answer
 
 log = logging.getLogger(__name__)
@@ -114,23 +116,42 @@ def shown(section: str, chain: str, key: str) -> Shown:
 
 
 def refused(ledger: Ledger, now: float) -> tuple[Refusals, ...]:
-    """What of believed senders was refused in the last 24 hours, by code, beside the four weeks before."""
+    """What of known senders was refused in the last 24 hours, by code, beside the four weeks before.
+
+    That a sender is authenticated is little: everybody who signs mail is. Those count whose reports counted lately.
+    """
     c = refusals.c
     query = select(c.code, c.at, items.c.mail_from).join_from(refusals, items)
     query = query.where(c.at > now - (BEFORE_DAYS + 1) * DAY, items.c.auth == "pass").order_by(c.at.desc())
+    with ledger.read() as conn:
+        found = [(code, at, _domain(sender)) for code, at, sender in conn.execute(query.limit(SENDERS))]
+        if sum(at > now - DAY for _, at, _ in found) < machine.REFUSED_LEAST:
+            return ()
+        known = _reporters(conn, now)
     today: dict[str, dict[str, int]] = {}
     since: dict[str, float] = {}
     before: dict[str, dict[int, int]] = {}
-    with ledger.read() as conn:
-        for code, at, sender in conn.execute(query.limit(SENDERS)):
-            ago = int(now - at) // DAY
-            if ago <= 0:
-                domain = sender.rpartition("@")[2].lower()
-                today.setdefault(code, {})[domain] = today.get(code, {}).get(domain, 0) + 1
-                since[code] = at
-            else:
-                before.setdefault(code, {})[ago] = before.get(code, {}).get(ago, 0) + 1
+    for code, at, domain in found:
+        ago = int(now - at) // DAY
+        if domain not in known:
+            continue
+        if ago <= 0:
+            today.setdefault(code, {})[domain] = today.get(code, {}).get(domain, 0) + 1
+            since[code] = at
+        else:
+            before.setdefault(code, {})[ago] = before.get(code, {}).get(ago, 0) + 1
     return tuple(
-        Refusals(code, found, since[code], tuple(before.get(code, {}).values()))
-        for code, found in sorted(today.items())
+        Refusals(code, found_now, since[code], tuple(before.get(code, {}).values()))
+        for code, found_now in sorted(today.items())
     )
+
+
+def _reporters(conn: Connection, now: float) -> set[str]:
+    """Domains of authenticated senders who brought a report that counts."""
+    query = select(items.c.mail_from).distinct().join_from(reports, items)
+    counted = (reports.c.shelf == MAIN, reports.c.apart.is_(None), reports.c.received > now - REPORTER_DAYS * DAY)
+    return {_domain(sender) for (sender,) in conn.execute(query.where(*counted, items.c.auth == "pass"))}
+
+
+def _domain(sender: str) -> str:
+    return sender.rpartition("@")[2].lower()
