@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from dmarcview.alerts import memory
 from dmarcview.alerts.machine import Intake, Refusals, intake
 from dmarcview.alerts.machinewatch import Machine
 from dmarcview.alerts.model import Finding
@@ -154,6 +155,30 @@ def test_a_relay_that_stays_away_is_told_once_whatever_waits(house: House) -> No
     house.now += 9 * HOUR
     one = house.the("queue_stuck")
     assert (one.cause, one.weight) == ("the relay does not run", 2)
+
+
+def test_a_new_start_goes_on_with_what_is_open(house: House) -> None:
+    run = house.data / "run"
+    write_status(run / "serve.json", {})
+    house.now = house.now // DAY * DAY + DAY / 2
+    house.set(CONF + "[receive]\nreserve_mb = 1_000_000_000\n")
+    assert [one.cause for one in house.findings()] == ["the disk is full"]
+    began = house.now
+    house.now += 300
+    causes = ["the disk is full", "ingest does not run", "receive does not run", "the relay does not run"]
+    assert [one.cause for one in house.findings()] == causes
+    memory.settle(house.store.ledger, house.findings(), int(house.now))
+    house.set(CONF + "[receive]\nreserve_mb = 1_000_000_000\n")
+    assert [one.cause for one in house.findings()] == causes
+    house.now += 2 * DAY
+    house.set(CONF + "[receive]\nreserve_mb = 1_000_000_000\n")
+    found = house.findings()
+    assert {one.first_day for one in found} == {datetime.fromtimestamp(began + 300, UTC).date()}
+    assert memory.settle(house.store.ledger, found, int(house.now)) != []
+    assert len(memory.listed(house.store.ledger, int(house.now), open_only=True)) == 4, "none of them ended"
+    for name in ("receive", "ingest", "relay"):
+        write_status(run / f"{name}.json", {})
+    assert [one.cause for one in house.findings()] == ["the disk is full"]
 
 
 @pytest.fixture

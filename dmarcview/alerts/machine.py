@@ -25,6 +25,7 @@ REFUSED_TIMES = 2  # as many times the most of any day before
 SINGLE = 3  # most destinations that are told one by one
 TEXT_CHARACTERS = 200
 SPOOL, FULL, NEARLY_FULL = "mails wait in the spool", "the disk is full", "the disk is nearly full"
+DOES_NOT_RUN = " does not run"  # behind the name of a process
 NOT_RUNNING, MANY = "the relay does not run", "mail to many domains"
 DEAD = "failed, and nobody could be told"
 
@@ -90,9 +91,9 @@ def intake(found: Intake, now: float) -> list[Finding]:
             _finding("intake_fault", FULL if full else NEARLY_FULL, found.low, now, told, weight=1, page="/intake")
         )
     for name, since in sorted(found.down.items()):
-        if now - since > DOWN_SECONDS:
+        if now - since >= DOWN_SECONDS:
             text = f"Under `dmarcview serve` it should run, and it has not since {_at(since)}. Its log says why."
-            out.append(_finding("intake_fault", f"{name} does not run", since, now, text, weight=1, page="/intake"))
+            out.append(_finding("intake_fault", f"{name}{DOES_NOT_RUN}", since, now, text, weight=1, page="/intake"))
     return out + [made for one in found.refused for made in _refused(one, now)]
 
 
@@ -121,7 +122,7 @@ def relay(found: Relay, now: float) -> list[Finding]:
 
 
 def _stuck(found: Relay, now: float) -> list[Finding]:
-    if found.down and now - found.down > DOWN_SECONDS:
+    if found.down and now - found.down >= DOWN_SECONDS:
         text = f"It has not run since {_at(found.down)}; {found.waiting} recipients wait. Nothing is lost."
         weight = max(1, found.waiting)
         return [_finding("queue_stuck", NOT_RUNNING, found.down, now, text, weight=weight, page="/sent")]

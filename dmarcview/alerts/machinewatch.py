@@ -12,6 +12,7 @@ from sqlalchemy import Connection, select
 from dmarcview.certificates import CertificateFault, ends
 from dmarcview.config import data_dir
 from dmarcview.room import LOW_BYTES, free_bytes
+from dmarcview.store import incidents
 from dmarcview.store.plan import MAIN
 from dmarcview.store.tables import items, refusals, reports
 from dmarcview.supervisor import lives
@@ -37,16 +38,22 @@ log = logging.getLogger(__name__)
 
 
 class Machine:
-    """Reads, and says what is wrong; remembers since when, where a fault has no date of its own. One thread uses it."""
+    """Reads, and says what is wrong; remembers since when, where a fault has no date of its own. One thread uses it.
+
+    A new one goes on with the incidents that are open: what was away for long is not taken for what just left.
+    """
 
     def __init__(self, config: Config, ledger: Ledger, *, clock: Callable[[], float] = time.time) -> None:
         self._config, self._ledger, self._clock = config, ledger, clock
         self._folder = data_dir(config)
         self._since: dict[str, float] = {}
+        self._begun = False
 
     def findings(self) -> list[Finding]:
         """What is wrong now. What cannot be read is logged and left out. Raises StoreError."""
         now = self._clock()
+        if not self._begun:
+            self._since, self._begun = open_since(self._ledger, int(now)), True
         self._look(now)
         found = machine.certificates(self._shown(now), self._config.alerts.certificate_days, now)
         try:
@@ -105,6 +112,24 @@ class Machine:
         sections = (("receive", self._config.receive), ("relay", self._config.relay))
         found = [shown(name, one.certificate, one.key) for name, one in sections if one.certificate]
         return [one._replace(since=self._seen(f"[{one.section}]", bool(one.fault), now)) for one in found]
+
+
+def open_since(ledger: Ledger, now: int) -> dict[str, float]:
+    """Since when, at the latest, the faults are that have no date of their own, by the open incidents."""
+    found: dict[str, float] = {}
+    for row in incidents.listed(ledger, now, open_only=True):
+        if row.kind not in ("intake_fault", "queue_stuck", "certificate"):
+            continue
+        cause = Finding.from_json(row.body).cause
+        if cause == machine.NOT_RUNNING:
+            found["relay"] = row.known - machine.DOWN_SECONDS
+        elif cause in (machine.FULL, machine.NEARLY_FULL):
+            found["room"] = row.known
+        elif cause.endswith(machine.DOES_NOT_RUN):
+            found[cause.removesuffix(machine.DOES_NOT_RUN)] = row.known - machine.DOWN_SECONDS
+        elif row.kind == "certificate":
+            found[cause] = row.known
+    return found
 
 
 def shown(section: str, chain: str, key: str) -> Shown:
