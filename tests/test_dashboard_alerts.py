@@ -227,7 +227,9 @@ def test_the_days_behind_a_wave_and_a_silence_are_counted_as_they_were_judged(fu
     quiet = days_of.of(full, SILENT, NOW)
     assert quiet is not None
     came = full.reports(since=FIRST - timedelta(days=28), until=LAST + timedelta(days=1))
-    assert quiet.daily["total"].sum() == (came["submitter"] == "bigmail.example").sum() > 0
+    came = came[came["submitter"] == "bigmail.example"]
+    assert quiet.daily["total"].sum() == len(came.drop_duplicates(["domain", "begin"])) > 0
+    assert set(quiet.daily["total"]) <= {0, 1, 2}
     assert days_of.of(full, replace(FAILING, kind="mail_held"), NOW) is None
     assert not days_of.charted(STRANGE)
 

@@ -32,8 +32,9 @@ class Evidence:
     """What was counted by event day.
 
     `daily` has a row a day: day (datetime64), total, failed. For a `kind` of RATE these are messages and those that
-    failed `mechanism`; for VOLUME messages and those that were delivered; for REPORTS, reports and 0. `usual` is the
-    usual share of failures (0..1) or the usual total of a day; None when it is not known.
+    failed `mechanism`; for VOLUME messages and those that were delivered; for REPORTS, policy domains that were
+    reported on, and 0. `usual` is the usual share of failures (0..1) or the usual total of a day; None when it is not
+    known.
     """
 
     kind: str

@@ -22,7 +22,7 @@ FAILED = ("Failed", theme.FAILED, "x", "own_fail")
 PASSED = ("Passed", "#0072B2", "", "own_pass")
 DELIVERED = ("Delivered", "#E69F00", "/", "unknown_delivered")
 BLOCKED = ("Blocked", "#999999", "", "unknown_blocked")
-CAME = ("Reports", "#0072B2", "", "own_pass")
+CAME = ("Domains reported on", "#0072B2", "", "own_pass")
 BARS = {RATE: (FAILED, PASSED), VOLUME: (DELIVERED, BLOCKED), REPORTS: (CAME,)}
 
 

@@ -75,7 +75,9 @@ def table(found: tuple[Evidence | None, Sequence[Changed]]) -> Any:
         return html.P("Nothing is known of these days any more.", className="muted")
     told = marks.by_day(changes)
     rate = shown.kind == RATE
-    heads = ["Day", "Reports"] if shown.kind == REPORTS else ["Day", "Failed" if rate else "Delivered", "Of"]
+    heads = (
+        ["Day", "Domains reported on"] if shown.kind == REPORTS else ["Day", "Failed" if rate else "Delivered", "Of"]
+    )
     heads += ["Share"] if rate else []
     heads += ["Published anew"] if told else []
     rows = []
