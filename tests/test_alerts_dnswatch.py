@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -10,9 +12,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import event
 
+from dmarcview.alerts import dnswatch
 from dmarcview.alerts.dnsdrift import Interest, InUse, findings
-from dmarcview.alerts.dnswatch import CONFIRM_SECONDS, Watch, interests
+from dmarcview.alerts.dnswatch import CONFIRM_SECONDS, Watch, interests, times
 from dmarcview.alerts.model import Finding
 from dmarcview.config import Config, read
 from dmarcview.dns.looks import Cost, look
@@ -415,6 +419,72 @@ def test_no_resolver_at_all_is_tried_again_later_and_alarms_nobody(world: World)
     world.watch = Watch(world.config, world.store, ask=none, clock=lambda: world.now)
     assert world.after(HOURS) == []
     assert 10 <= len(tries) <= 12
+
+
+def test_where_nothing_is_due_it_is_asked_twice_a_minute_and_little_is_read(world: World) -> None:
+    world.learned()
+    world.watch.step()
+    statements: list[str] = []
+    event.listen(world.store.ledger.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    for _ in range(60):
+        world.now += 1
+        world.watch.step()
+    asked = [one for one in statements if "records_seen" in one]
+    assert 1 <= len(asked) <= 3
+    rows = [Seen("example.org", SPF, "example.org", f"v=spf1 ip4:192.0.2.{n} -all", n, n + DAY) for n in range(3)]
+    assert times([Interest("example.org")], rows[-1:], {}, LOOK) == [(Interest("example.org"), 2 + DAY + LOOK)]
+
+
+def test_the_newest_rows_are_the_last_of_each_record(world: World) -> None:
+    world.learned()
+    world.answers["TXT", "example.org"] = [SPF_B]
+    world.after(LOOK + 2 * CONFIRM_SECONDS)
+    found = records_seen.newest(world.store.ledger, ["example.org", "none.example"])
+    assert sorted(found) == sorted(records_seen.current(world.store.ledger, "example.org"))
+    assert (SPF, SPF_B.decode()) in {(one.kind, one.value) for one in found}
+
+
+def test_a_stop_ends_a_round_between_its_looks_and_no_process_waits_for_one(tmp_path: Path) -> None:
+    class Hangs:
+        def ask(self, kind: str, name: str) -> Sequence[Any]:
+            begun.set()
+            let_go.wait(60)
+            return []
+
+    begun, let_go = threading.Event(), threading.Event()
+    world = World(tmp_path)
+    world.watch = Watch(world.config, world.store, ask=Hangs, clock=lambda: world.now)
+    step = threading.Thread(target=world.watch.step)
+    step.start()
+    assert begun.wait(20)
+    began = time.monotonic()
+    world.watch.stop()
+    step.join(20)
+    assert time.monotonic() - began < 5
+    looks = [one for one in threading.enumerate() if one.name == "alerts-dns-look"]
+    assert [one.daemon for one in looks] == [True]
+    let_go.set()
+    assert records_seen.current(world.store.ledger, "example.org") == []
+    world.store.close()
+
+
+def test_findings_may_be_asked_by_another_thread_than_the_one_that_looks(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+
+    def slow(*_: object) -> list[Interest]:
+        asked.append(world.now)
+        time.sleep(0.2)
+        return []
+
+    monkeypatch.setattr(dnswatch, "interests", slow)
+    threads = [threading.Thread(target=ask) for ask in (world.watch.findings, world.watch.step) * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(asked) == 1, "the first asks, the others wait for its answer"
 
 
 def test_a_dns_that_answers_nobody_is_left_alone_after_a_few_domains(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ share the work.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -41,6 +41,8 @@ LEAST = 5  # messages with a selector that never passed, before it counts as in 
 REPORT_DAYS = 14  # of reports that tell which selectors are in use
 INTEREST_SECONDS = 900  # so long it is remembered whom to watch
 CONFIRM_SECONDS = 300  # until the second look at what is new
+REST_SECONDS = 30.0  # at most between two askings whether something is due
+STOP_SECONDS = 0.5  # between two askings whether to end
 AT_ONCE = 8  # domains looked at together
 SPELL = 20.0  # seconds of looking after which others have their turn
 LOOKUPS, SECONDS = 300, 60.0  # most for one domain
@@ -56,7 +58,10 @@ class Tried(NamedTuple):
 
 
 class Watch:
-    """Looks at what is due, and says what is wrong. One thread uses it."""
+    """Looks at what is due, and says what is wrong.
+
+    One thread makes the steps; `findings`, `interests` and `stop` may be called from others meanwhile.
+    """
 
     def __init__(
         self,
@@ -70,24 +75,40 @@ class Watch:
         self._config, self._store, self._clock = config, store, clock
         self._ask = ask or (lambda: resolver(config))
         self._tried: dict[str, Tried] = {}
+        self._lock = threading.Lock()  # of the interests
         self._interests: tuple[float, list[Interest]] | None = None
+        self._rest: tuple[float, float] | None = None  # from when until when nothing needs to be looked at
+        self._ended = threading.Event()
 
     def interests(self) -> list[Interest]:
         """The domains to watch, with their keys in use."""
         now = self._clock()
-        if self._interests is None or not 0 <= now - self._interests[0] < INTEREST_SECONDS:
-            self._interests = (now, interests(self._config, self._store, now))
-        return self._interests[1]
+        with self._lock:
+            if self._interests is None or not 0 <= now - self._interests[0] < INTEREST_SECONDS:
+                self._interests = (now, interests(self._config, self._store, now))
+            return self._interests[1]
 
     def step(self) -> int:
         """Look at what is due, for a while; gives how many domains answered. Raises StoreError."""
         hours = self._config.alerts.dns_hours
         if not hours:
             return 0
+        now = self._clock()
+        if self._rest is not None and self._rest[0] <= now < self._rest[1]:
+            return 0
+        self._rest = None
         watched = self.interests()
-        history = records_seen.history(self._store.ledger, [one.domain for one in watched])
-        waiting = due(watched, history, self._tried, self._clock(), hours * 3_600)
-        return self._round(waiting) if waiting else 0
+        rows = records_seen.newest(self._store.ledger, [one.domain for one in watched])
+        when = times(watched, rows, self._tried, hours * 3_600)
+        waiting = [one for one, at in when if at <= now]
+        if not waiting:
+            self._rest = now, min([now + REST_SECONDS, *(at for _, at in when)])
+            return 0
+        return self._round(waiting)
+
+    def stop(self) -> None:
+        """Let the step under way end soon: what it has not looked at yet is due again."""
+        self._ended.set()
 
     def findings(self) -> list[Finding]:
         """What is wrong, by all looks up to now. Raises StoreError."""
@@ -106,47 +127,78 @@ class Watch:
             self._mark(waiting, self._clock())
             return 0
         answered, began = 0, time.monotonic()
-        with ThreadPoolExecutor(AT_ONCE, "dns") as pool:
-            for at in range(0, len(waiting), AT_ONCE):
-                batch = waiting[at : at + AT_ONCE]
-                now = self._clock()
-                looked = list(pool.map(lambda one: _looked(one, ask), batch))
-                self._mark(batch, now)
-                records_seen.note(self._store.ledger, [one for found in looked for one in found], int(now))
-                answered += sum(bool(found) for found in looked)
-                if not any(looked):
-                    log.warning("the DNS does not answer for %s", ", ".join(one.domain for one in batch))
-                    self._mark(waiting[at:], now)
-                    break
-                if time.monotonic() - began > SPELL:
-                    break
+        for at in range(0, len(waiting), AT_ONCE):
+            batch = waiting[at : at + AT_ONCE]
+            now = self._clock()
+            looked = self._together(batch, ask)
+            if looked is None:
+                break
+            self._mark(batch, now)
+            records_seen.note(self._store.ledger, [one for found in looked for one in found], int(now))
+            answered += sum(bool(found) for found in looked)
+            if not any(looked):
+                log.warning("the DNS does not answer for %s", ", ".join(one.domain for one in batch))
+                self._mark(waiting[at:], now)
+                break
+            if time.monotonic() - began > SPELL:
+                break
         return answered
+
+    def _together(self, batch: Sequence[Interest], ask: Resolver) -> list[list[Observed]] | None:
+        """Look at these at once, each in a thread that no process waits for at its end; None: `stop` came before."""
+        looks = [_Look(one, ask) for one in batch]
+        for each in looks:
+            each.start()
+        for each in looks:
+            while each.is_alive() and not self._ended.is_set():
+                each.join(STOP_SECONDS)
+        if self._ended.is_set():
+            return None
+        for each in looks:
+            if each.fault is not None:
+                raise each.fault
+        return [each.found for each in looks]
 
     def _mark(self, looked: Iterable[Interest], now: float) -> None:
         self._tried.update({one.domain: Tried(now, frozenset(one.names)) for one in looked})
 
 
-def _looked(one: Interest, ask: Resolver) -> list[Observed]:
-    return look(one.domain, one.names, Metered(ask, LOOKUPS, SECONDS))
+class _Look(threading.Thread):
+    """One look at a domain: what it found, or the fault of ours that ended it."""
+
+    def __init__(self, one: Interest, ask: Resolver) -> None:
+        super().__init__(name="alerts-dns-look", daemon=True)
+        self._one, self._ask = one, Metered(ask, LOOKUPS, SECONDS)
+        self.found: list[Observed] = []
+        self.fault: Exception | None = None
+
+    def run(self) -> None:
+        """See threading.Thread."""
+        try:
+            self.found = look(self._one.domain, self._one.names, self._ask)
+        except Exception as fault:  # raised again by the thread that waits for it
+            self.fault = fault
 
 
-def due(
-    watched: Iterable[Interest], history: Iterable[Seen], tried: Mapping[str, Tried], now: float, every: float
-) -> list[Interest]:
-    """Those whose time has come: `every` seconds after the last look, or soon after one that left something open."""
-    newest: dict[str, dict[tuple[str, str], Seen]] = {}
-    for row in history:
-        newest.setdefault(row.domain, {})[row.kind, row.name] = row
+def times(
+    watched: Iterable[Interest], newest: Iterable[Seen], tried: Mapping[str, Tried], every: float
+) -> list[tuple[Interest, float]]:
+    """When each is due: `every` seconds after the last look, or soon after one that left something open.
+
+    `newest` are the newest rows of their records.
+    """
+    by: dict[str, list[Seen]] = {}
+    for row in newest:
+        by.setdefault(row.domain, []).append(row)
     found = []
     for one in watched:
-        rows = newest.get(one.domain, {}).values()
+        rows = by.get(one.domain, [])
+        last = max((row.last for row in rows), default=0)
         last_try = tried.get(one.domain, Tried(0.0, frozenset()))
-        unsure = any(not row.lasts and now - row.first < every for row in rows)
+        soon = max(last, last_try.at) + CONFIRM_SECONDS
+        unsure = any(not row.lasts and soon - row.first < every for row in rows)
         unseen = set(one.names) - {row.name for row in rows} - last_try.names
-        wait = CONFIRM_SECONDS if unsure or unseen else every
-        at = max(max((row.last for row in rows), default=0) + wait, last_try.at + CONFIRM_SECONDS)
-        if now >= at:
-            found.append(one)
+        found.append((one, soon if unsure or unseen else max(last + every, last_try.at + CONFIRM_SECONDS)))
     return found
 
 

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from .archive import clean
 from .ledger import Ledger, bump, chunks, rows
@@ -115,6 +115,17 @@ def history(ledger: Ledger, domains: Sequence[str]) -> list[Seen]:
     with ledger.read() as conn:
         for part in chunks(sorted({clean(domain) for domain in domains})):
             out += _seen(conn, select(records_seen).where(_C.domain.in_(part)).order_by(*order))
+    return out
+
+
+def newest(ledger: Ledger, domains: Sequence[str]) -> list[Seen]:
+    """The newest row of each record of these domains: what the last looks found."""
+    place = func.row_number().over(partition_by=(_C.domain, _C.kind, _C.name), order_by=(_C.first.desc(), _C.id.desc()))
+    out: list[Seen] = []
+    with ledger.read() as conn:
+        for part in chunks(sorted({clean(domain) for domain in domains})):
+            ranked = select(*_C, place.label("place")).where(_C.domain.in_(part)).subquery()
+            out += _seen(conn, select(*(ranked.c[one.name] for one in _C)).where(ranked.c.place == 1))
     return out
 
 
