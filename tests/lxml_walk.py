@@ -9,6 +9,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+import idna
 from lxml import etree
 
 # Without comments and processing instructions, an element's text is its own text and its children's tails.
@@ -167,8 +168,12 @@ def reason(node: Any) -> tuple[str, str] | None:
 
 
 def host(name: str | None) -> str | None:
-    """A domain; of an address its domain; `<>` is the null sender."""
-    return (name or "").rpartition("@")[2].strip("<> ").lower().rstrip(".") or None
+    """A domain in A-labels, where it has some; of an address its domain; `<>` is the null sender."""
+    said = (name or "").rpartition("@")[2].strip("<> ").lower().rstrip(".")
+    try:
+        return (said if said.isascii() else idna.encode(said, uts46=True).decode()) or None
+    except idna.IDNAError:
+        return said
 
 
 def address(name: str | None) -> str | None:

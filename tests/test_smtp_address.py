@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dmarcview.config.kinds import domain
+from dmarcview_relay.keys import checked_domain
+from dmarcview_reports.parse_record import Normaliser
+from dmarcview_reports.settings import Limits
+from dmarcview_reports.trust import as_name
 from dmarcview_smtp.address import Address, AddressError, read_address, read_helo, read_parameters, read_path
+from dmarcview_smtp.alabels import a_labels
 
 GOOD = {
     "<a@b.test>": Address("a", "b.test"),
@@ -73,6 +79,63 @@ def test_the_null_path_and_postmaster_pass_only_where_they_are_allowed() -> None
 def test_domains_compare_by_their_a_labels() -> None:
     assert read_address("a@EXÄMPLE.test").ascii_domain == read_address("a@xn--exmple-cua.TEST").ascii_domain
     assert read_address("a@straße.test").ascii_domain != "strasse.test"
+
+
+SAME = [
+    ("straße.test", "xn--strae-oqa.test"),
+    ("STRAẞE.test", "xn--strae-oqa.test"),
+    ("οδός.test", "xn--pxavk3b.test"),
+    ("ΟΔΟΣ.test", "xn--pxavbq.test"),
+    ("exämple．test", "xn--exmple-cua.test"),
+    ("exämple。test｡", "xn--exmple-cua.test"),
+    ("ｅxample.test.", "example.test"),
+    ("EXA\u0308MPLE.TEST", "xn--exmple-cua.test"),
+    ("_dmarc.exämple.test", "_dmarc.xn--exmple-cua.test"),
+    ("XN--EXMPLE-CUA.test", "xn--exmple-cua.test"),
+    ("\ufeffexample.test", "example.test"),
+    ("faß.例え", "xn--fa-hia.xn--r8jz45g"),
+]
+NO_DOMAIN = [
+    "exä mple.test", "a．b／.example.org", "ä＠evil.test", "exä\u202emple.test", "ä\ud800.test", "ä\x00.test",
+    "ä..test", ".ä", "ä" * 60 + ".test", "a" * 64 + ".ä", "ä\u2028.test", "ä<b>.test", "\u3002ä",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("written", "a"), SAME)
+def test_a_domain_is_the_same_however_it_is_written(written: str, a: str) -> None:
+    assert a_labels(written) == a
+
+
+@pytest.mark.parametrize("text", NO_DOMAIN)
+def test_what_no_a_labels_stand_for_is_no_domain(text: str) -> None:
+    with pytest.raises(UnicodeError):
+        a_labels(text)
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_no_domain_or_has_one_form_in_ascii(text: str) -> None:
+    try:
+        made = a_labels(text)
+    except UnicodeError:
+        assert not text.isascii()
+        return
+    assert made.isascii()
+    assert a_labels(made) == made
+
+
+def test_relay_reports_and_settings_know_a_domain_by_the_same_name() -> None:
+    for written, a in SAME:
+        codes: list[str] = []
+        assert Normaliser(Limits()).name(written, codes) == a
+        assert codes == []
+        assert Address("x", written).ascii_domain == a
+        if not a.startswith("_"):
+            assert (as_name(written), domain(written), checked_domain(written)) == (a, a, a)
+    assert read_address("a@straße.test").ascii_domain == as_name("straße.test")
+    for text in NO_DOMAIN[:3]:
+        codes = []
+        assert Normaliser(Limits()).name(text, codes) == text.lower().rpartition("@")[2]
+        assert codes == ["unreadable_domain"]
 
 
 @given(st.text(max_size=80))

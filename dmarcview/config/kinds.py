@@ -11,6 +11,7 @@ from types import MappingProxyType
 from urllib.parse import unquote, urlsplit
 
 from dmarcview_smtp.address import AddressError, read_address
+from dmarcview_smtp.alabels import a_labels
 
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _MAILBOX = re.compile(r"[^\s@\x00-\x1f\x7f<>,;:\"()\[\]\\]{1,64}@([^\s@]+)")
@@ -41,12 +42,10 @@ def path(text: str, base: Path | None) -> str:
 
 def domain(text: str) -> str:
     """A domain in lower case, international names in their ASCII form; raises Bad."""
-    name = text.rstrip(".").lower()
-    if not name.isascii():
-        try:
-            name = name.encode("idna").decode("ascii")
-        except UnicodeError:
-            raise Bad(f"{text!r} is not a domain name") from None
+    try:
+        name = a_labels(text)
+    except UnicodeError:
+        raise Bad(f"{text!r} is not a domain name") from None
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in name.split(".")):
         raise Bad(f"{text!r} is not a domain name")
     return name

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dmarcview_smtp.address import Address
+from dmarcview_smtp.alabels import a_labels
 from dmarcview_smtp.files import sync_folder
 
 from . import keyfile
@@ -191,9 +191,8 @@ class KeyRing:
 
 def checked_domain(text: str) -> str:
     """A domain as the DNS writes it: A-labels, lower case. Raises KeyFault."""
-    domain = text.strip().rstrip(".").lower()
     try:
-        domain = Address("", domain).ascii_domain
+        domain = a_labels(text.strip())
     except UnicodeError:
         raise KeyFault(f"{text!r} is no domain") from None
     if not _DOMAIN.fullmatch(domain) or len(domain) > 200:  # room for the selector in a name of 253

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from dmarcview_smtp.address import Address
+from dmarcview_smtp.alabels import a_labels
 
 from . import bodies
 from .daycap import key
@@ -193,10 +194,13 @@ class QueueAdmin:
         rows = self._read(sql, values)
         if which == ALL or _is_id(which):
             return rows
-        wanted = which.lower().removeprefix("@")
+        wanted = which.removeprefix("@")
         if "@" in wanted:
             return [each for each in rows if key(Address(each[2], each[3])) == _key(which)]
-        domain = Address("", wanted).ascii_domain
+        try:
+            domain = a_labels(wanted)
+        except UnicodeError:  # no mail can be for it
+            return []
         return [each for each in rows if Address("", each[3]).ascii_domain == domain]
 
     def _listed(self, mail: int, rows: Sequence[Row]) -> Listed:

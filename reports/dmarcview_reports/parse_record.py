@@ -6,12 +6,13 @@ earned, so that the plain and the fast reader share it and cannot differ.
 
 from __future__ import annotations
 
-import contextlib
 import re
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
+
+from dmarcview_smtp.alabels import a_labels
 
 from . import vocab
 from .model import DkimResult, Shape, SpfResult
@@ -182,11 +183,12 @@ class Normaliser:
         if "@" in text:
             codes.append("odd_domain")
             text = text.rpartition("@")[2]
-        name = text.strip("<> ").lower().rstrip(".")
-        if not name.isascii():
-            with contextlib.suppress(UnicodeError):  # then it is no domain, and is kept as it was said
-                name = name.encode("idna").decode("ascii")
-        return name or None
+        name = text.strip("<> ").rstrip(".")
+        try:
+            return a_labels(name) or None
+        except UnicodeError:  # then it is no domain, and is kept as it was said
+            codes.append("unreadable_domain")
+            return name.lower()
 
     def shape(self, record: Node, structure: Iterable[str]) -> tuple[Shape, Codes]:
         """Shape of a record's node, `header_from` "" when missing; and its warnings, without those of `row`."""

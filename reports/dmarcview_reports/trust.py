@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import spf
 
+from dmarcview_smtp.alabels import a_labels
+
 from . import treewalk
 from .mail import field, header_of
 from .model import Origin, Report, Verdict
@@ -190,12 +192,10 @@ def author_domain(raw: bytes) -> str:
 
 def as_name(text: str) -> str:
     """A domain as it stands in DNS: lower case, A-labels, no final dot; "" when it is none."""
-    text = text.strip().rstrip(".").lower()
-    if not text.isascii():
-        try:
-            text = text.encode("idna").decode("ascii")
-        except UnicodeError:
-            return ""
+    try:
+        text = a_labels(text.strip())
+    except UnicodeError:
+        return ""
     return text if _NAME.fullmatch(text) else ""
 
 

@@ -100,6 +100,7 @@ WARNINGS: Mapping[str, str] = MappingProxyType(
         "missing_auth_results": "A record had no auth_results.",
         "identities": "The element was called identities instead of identifiers.",
         "odd_domain": "A domain was written as an address; its domain was kept.",
+        "unreadable_domain": "A domain held letters that no domain has; it was kept as it was written.",
         "missing_reason_type": "A reason had a comment and no type; its type became other.",
         "bare_reason": "A reason held bare text; it was kept as the comment.",
         "many_dkim": "A record had more DKIM results than the limit; the first ones were kept.",

@@ -11,10 +11,11 @@ import re
 import unicodedata
 from typing import NamedTuple
 
+from .alabels import LABEL_OCTETS, a_labels
+
 LOCAL_OCTETS = 64  # RFC 5321 section 4.5.3.1.1
 DOMAIN_OCTETS = 255  # RFC 5321 section 4.5.3.1.2
 ADDRESS_OCTETS = 254  # a path of 256 with its brackets, RFC 5321 section 4.5.3.1.3
-LABEL_OCTETS = 63  # RFC 1035 section 2.3.4
 
 # Said by what is not in them: classes that list the whole of Unicode cost 0.1 s to compile. `_clean` sees to the rest.
 _ATEXT = r"[^\x00-\x20\"(),.:;<>@\[\\\]\x7f]"
@@ -64,13 +65,8 @@ class Address(NamedTuple):
 
     @property
     def ascii_domain(self) -> str:
-        """The domain in lower case and A-labels (RFC 5890), for comparison. Letters are not mapped to others."""
-        domain = self.domain.lower()
-        if domain.isascii():
-            return domain
-        return ".".join(
-            label if label.isascii() else "xn--" + label.encode("punycode").decode() for label in domain.split(".")
-        )
+        """The domain in lower case and A-labels, for comparison. Raises UnicodeError for what was not read here."""
+        return a_labels(self.domain)
 
 
 def read_path(text: str, *, null: bool = False, bare_postmaster: bool = False) -> tuple[Address | None, str]:
@@ -145,11 +141,20 @@ def _checked(address: Address, written_local: str) -> Address:
         raise AddressError("the address is too long")
     if domain.startswith("["):
         _check_literal(domain[1:-1])
-    elif any(len(label) > LABEL_OCTETS for label in address.ascii_domain.split(".")):
-        raise AddressError("a label of the domain is too long")
     elif not domain.isascii() and _changes(domain):
         raise AddressError("the domain holds characters that no domain has")
+    else:
+        _check_labels(address)
     return address
+
+
+def _check_labels(address: Address) -> None:
+    try:
+        labels = address.ascii_domain.split(".")
+    except UnicodeError as error:
+        raise AddressError(str(error)) from None
+    if any(len(label) > LABEL_OCTETS for label in labels):
+        raise AddressError("a label of the domain is too long")
 
 
 def _changes(domain: str) -> bool:
