@@ -11,9 +11,10 @@ from dmarcview.organisation import organisational
 from dmarcview.query.filters import Filters, over_periods
 from dmarcview.query.traffic import window
 
-from . import causes, completeness, fleet, joined, newcomers, overdue, waves
+from . import causes, completeness, fleet, joined, newcomers, overdue, senders, waves
 from .cusum import METHOD, judge
-from .series import VOUCHED, Loaded, as_day, load
+from .senders import VOUCHED
+from .series import Loaded, as_day, read
 
 if TYPE_CHECKING:
     from dmarcview.config import Config
@@ -34,16 +35,15 @@ def evaluate(store: Store, config: Config, now: int) -> list[Finding]:
     """
     today = now // DAY
     verified = not config.trust.unverified
-    found = load(store, today, verified=verified)
+    with store.heavy.cursor() as cursor:
+        senders.put(store, cursor)
+        found = read(store, cursor, today, verified=verified)
+        fresh = newcomers.load(store, cursor, today, config.alerts.new_source_messages, verified=verified)
     known = completeness.load(store, (one.domain for one in found.volumes), verified=verified)
-    columns = store.source_table(None, newcomers.NAMES)
-    rows = zip(*(columns[name].to_pylist() for name in newcomers.NAMES), strict=True)
-    fresh = newcomers.findings((newcomers.Source(*row) for row in rows), today, config.alerts.new_source_messages)
-    news = {(one.domain, one.cause) for one in fresh}
-    waved = waves.findings(found, today, known.flags([one.domain for one in found.volumes]))
     out = rates(store, found, today, config, known)
-    out += fresh
-    out += [one for one in waved if (one.domain, one.cause) not in news]
+    out += newcomers.findings(fresh, today)
+    complete = known.flags([one.domain for one in found.volumes])
+    out += waves.findings(found, today, complete, newcomers.names(fresh))
     out += _joined(store, config, today, known)
     return [*map(known.said, fleet.merged(out)), *overdue.findings(overdue.load(store, now, verified=verified), now)]
 

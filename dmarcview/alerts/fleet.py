@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from .causes import MANY, percent, window_query
 from .model import Finding, Member
+from .newcomers import OTHERS
 
 DOMAINS = 3  # from so many on they are told together
 KINDS = frozenset({"dmarc_failing", "spf_failing", "dkim_failing", "forged", "new_source", "bypass", "not_sent"})
@@ -16,12 +17,13 @@ MOST_MEMBERS = 100
 def merged(findings: Sequence[Finding]) -> list[Finding]:
     """The findings, with those of one kind and cause on at least DOMAINS domains and overlapping days as one.
 
-    What goes on and what has ended stay apart. "Several senders" is no cause that domains could share.
+    What goes on and what has ended stay apart. "Several senders" and others that are not named are no cause that
+    domains could share.
     """
     groups: dict[tuple[str, str, bool], list[Finding]] = {}
     out = []
     for one in findings:
-        if one.kind in KINDS and one.cause != MANY and one.domain:
+        if one.kind in KINDS and one.cause not in (MANY, OTHERS) and one.domain:
             groups.setdefault((one.kind, one.cause, one.cleared is None), []).append(one)
         else:
             out.append(one)

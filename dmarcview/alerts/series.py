@@ -7,24 +7,23 @@ them: a service, or an address (of IPv6 the /64). Forwarded mail is left out: it
 # ruff: noqa: S608 - SQL is put together from our own constants; values from outside are parameters
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dmarcview.query.filters import DAY, Filters
 from dmarcview.query.traffic import window
 from dmarcview.store.sums import BLOCKED, PASSED, STATED
 
+from . import senders
 from .cusum import Cells
+from .senders import group_of
 
 if TYPE_CHECKING:
     from dmarcview.store import Store
 
 HISTORY_DAYS = 120  # that a judgement looks at
 MOST_GROUPS = 100  # of one domain, the busiest; others count with their domain alone
-VOUCHED = ("own", "third_party")
 EPOCH = date(1970, 1, 1)
 # the failures of a mechanism, over rows of the cube; what a report does not state is neither pass nor fail
 _FAILED = {
@@ -75,78 +74,71 @@ def as_day(number: int) -> date:
     return EPOCH + timedelta(days=int(number))
 
 
-@lru_cache(maxsize=65_536)
-def group_of(source_ip: str, service: str | None) -> str:
-    """The group of a sender: its service, else its address."""
-    if service:
-        return service
-    address = ipaddress.ip_address(source_ip)
-    return source_ip if address.version == 4 else str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
-
-
-def stands_behind(service: str | None, signature: str | None, envelope: str | None) -> str:
-    """Who stands behind an unknown source: its service, who signed its mail, whose envelope it carried; "" nobody."""
-    return service or signature or envelope or ""
-
-
 def load(
     store: Store, today: int, *, verified: bool = True, history: int = HISTORY_DAYS, domain: str | None = None
 ) -> Loaded:
     """The series of the days before `today` (days since 1970), of all policy domains or of one."""
+    with store.heavy.cursor() as cursor:
+        senders.put(store, cursor, domain)
+        return read(store, cursor, today, verified=verified, history=history, domain=domain)
+
+
+def read(
+    store: Store, cursor: Any, today: int, *, verified: bool, history: int = HISTORY_DAYS, domain: str | None = None
+) -> Loaded:
+    """The same, where `cursor` has the table `senders`."""
     import numpy as np
     import pyarrow as pa
 
     bounds = Filters(since=as_day(today - history), until=as_day(today), verified=verified)
-    first, last = today - history, today
-    with store.heavy.cursor() as cursor:
-        _classes(store, cursor, domain)
-        cursor.register("chosen", pa.table({"domain": pa.array([domain or ""], pa.string())}))
-        of_domain = "and c.domain in (select domain from chosen)" if domain is not None else ""
-        day = "date_diff('day', date '1970-01-01', c.day)"
-        sums = ", ".join(
-            f"coalesce(sum(messages) filter (where {stated}), 0) as {name}_total, "
-            f"coalesce(sum(messages) filter (where {stated} and {failed}), 0) as {name}_failed"
-            for name, (stated, failed) in _FAILED.items()
-        )
-        vouched = store.heavy.over(cursor, window(store, bounds),
-            f"select c.domain, sender, {day} as day, submitter, {sums} from cube c join senders s on "
-            f"s.domain = c.domain and s.source_ip = c.source_ip where s.vouched and not forwarded "
-            f"and {day} >= {first} and {day} < {last} {of_domain} group by all")  # fmt: skip
-        cursor.execute(f"create temp table own as {vouched}")
-        strange = f"coalesce(s.class, 'unknown') = 'unknown' and not {PASSED} and not forwarded"
-        unknown = store.heavy.over(cursor, window(store, bounds),
-            f"select c.domain, case when {strange} then coalesce(s.sender, '') end as sender, {day} as day, submitter, "
-            f"sum(messages) as total, coalesce(sum(messages) filter (where not {BLOCKED}), 0) as failed from cube c "
-            "left join senders s on s.domain = c.domain and s.source_ip = c.source_ip "
-            f"where {day} >= {first} and {day} < {last} {of_domain} group by all")  # fmt: skip
-        cursor.execute(f"create temp table forged as {unknown}")
-        reporters = [r[0] for r in cursor.execute(
-            "select distinct submitter from (select submitter from own union all select submitter from forged) "
-            "order by submitter").fetchall()]  # fmt: skip
-        cursor.register("reporters", pa.table({"submitter": pa.array(reporters, pa.string()),
-                                               "number": pa.array(range(len(reporters)), pa.int64())}))  # fmt: skip
-        groups = cursor.execute(
-            "with g as (select domain, sender, sum(dmarc_total) as n, row_number() over (partition by domain order by "
-            "sum(dmarc_total) desc, sender) as rank from own group by domain, sender) "
-            f"select domain, sender from g where rank <= {MOST_GROUPS} order by domain, sender"
-        ).fetchall()
-        names = [(domain, "") for domain in sorted({domain for domain, _ in groups})] + groups
-        cursor.register("named", pa.table({"domain": pa.array([n[0] for n in names], pa.string()),
-                                           "sender": pa.array([n[1] for n in names], pa.string()),
-                                           "number": pa.array(range(len(names)), pa.int64())}))  # fmt: skip
-        columns = ", ".join(f"sum({m}_total) as {m}_total, sum({m}_failed) as {m}_failed" for m in _FAILED)
-        found = cursor.execute(
-            f"select n.number as series, o.day, r.number as reporter, {columns} from own o "
-            "join reporters r using (submitter) join named n on n.domain = o.domain and (n.sender = '' or "
-            "n.sender = o.sender) group by all order by all"
-        ).fetchnumpy()
-        volumes = _volumes(cursor)
-        waves = cursor.execute(
-            "select p.number as series, f.day, r.number as reporter, sum(total) as total, sum(failed) as failed from "
-            "forged f join reporters r using (submitter) join places p using (domain, sender) group by all "
-            "union all select p.number, min(f.day), 0, 0, 0 from forged f join places p using (domain) "
-            "group by p.number order by all"
-        ).fetchnumpy()
+    cursor.register("chosen", pa.table({"domain": pa.array([domain or ""], pa.string())}))
+    within = f"c.day >= date '{bounds.since}' and c.day < date '{bounds.until}'"
+    within += " and c.domain in (select domain from chosen)" if domain is not None else ""
+    day = "date_diff('day', date '1970-01-01', c.day)"
+    sums = ", ".join(
+        f"coalesce(sum(messages) filter (where {stated}), 0) as {name}_total, "
+        f"coalesce(sum(messages) filter (where {stated} and {failed}), 0) as {name}_failed"
+        for name, (stated, failed) in _FAILED.items()
+    )
+    vouched = store.heavy.over(cursor, window(store, bounds),
+        f"select c.domain, sender, {day} as day, submitter, {sums} from cube c join senders s on "
+        f"s.domain = c.domain and s.source_ip = c.source_ip where s.vouched and not forwarded "
+        f"and {within} group by all")  # fmt: skip
+    cursor.execute(f"create temp table own as {vouched}")
+    strange = f"coalesce(s.class, 'unknown') = 'unknown' and not {PASSED} and not forwarded"
+    unknown = store.heavy.over(cursor, window(store, bounds),
+        f"select c.domain, case when {strange} then coalesce(s.sender, '') end as sender, {day} as day, submitter, "
+        f"sum(messages) as total, coalesce(sum(messages) filter (where not {BLOCKED}), 0) as failed from cube c "
+        "left join senders s on s.domain = c.domain and s.source_ip = c.source_ip "
+        f"where {within} group by all")  # fmt: skip
+    cursor.execute(f"create temp table forged as {unknown}")
+    reporters = [r[0] for r in cursor.execute(
+        "select distinct submitter from (select submitter from own union all select submitter from forged) "
+        "order by submitter").fetchall()]  # fmt: skip
+    cursor.register("reporters", pa.table({"submitter": pa.array(reporters, pa.string()),
+                                           "number": pa.array(range(len(reporters)), pa.int64())}))  # fmt: skip
+    groups = cursor.execute(
+        "with g as (select domain, sender, sum(dmarc_total) as n, row_number() over (partition by domain order by "
+        "sum(dmarc_total) desc, sender) as rank from own group by domain, sender) "
+        f"select domain, sender from g where rank <= {MOST_GROUPS} order by domain, sender"
+    ).fetchall()
+    names = [(domain, "") for domain in sorted({domain for domain, _ in groups})] + groups
+    cursor.register("named", pa.table({"domain": pa.array([n[0] for n in names], pa.string()),
+                                       "sender": pa.array([n[1] for n in names], pa.string()),
+                                       "number": pa.array(range(len(names)), pa.int64())}))  # fmt: skip
+    columns = ", ".join(f"sum({m}_total) as {m}_total, sum({m}_failed) as {m}_failed" for m in _FAILED)
+    found = cursor.execute(
+        f"select n.number as series, o.day, r.number as reporter, {columns} from own o "
+        "join reporters r using (submitter) join named n on n.domain = o.domain and (n.sender = '' or "
+        "n.sender = o.sender) group by all order by all"
+    ).fetchnumpy()
+    volumes = _volumes(cursor)
+    waves = cursor.execute(
+        "select p.number as series, f.day, r.number as reporter, sum(total) as total, sum(failed) as failed from "
+        "forged f join reporters r using (submitter) join places p using (domain, sender) group by all "
+        "union all select p.number, min(f.day), 0, 0, 0 from forged f join places p using (domain) "
+        "group by p.number order by all"
+    ).fetchnumpy()
     series, parts = [], []
     for number, name in enumerate(_FAILED):
         series += [Series(domain, name, sender) for domain, sender in names]
@@ -174,32 +166,6 @@ def _volumes(cursor: Any) -> list[Volume]:
                                         "sender": pa.array([one.sender for one in found], pa.string()),
                                         "number": pa.array(range(len(found)), pa.int64())}))  # fmt: skip
     return found
-
-
-def _classes(store: Store, cursor: Any, domain: str | None) -> None:
-    """Table `senders`: domain, source_ip, class, vouched, sender (its group)."""
-    import pyarrow as pa
-
-    names = ("domain", "source_ip", "source_class", "service", "signature", "envelope")
-    known = store.source_table(None if domain is None else (domain,), names)
-    classes = known["source_class"].to_pylist()
-    told = zip(*(known[name].to_pylist() for name in names[1:]), strict=True)
-    sender = [
-        group_of(ip, service) if cls in VOUCHED else stands_behind(service, signature, envelope)
-        for ip, cls, service, signature, envelope in told
-    ]
-    cursor.register(
-        "senders",
-        pa.table(
-            {
-                "domain": known["domain"].cast(pa.string()),
-                "source_ip": known["source_ip"].cast(pa.string()),
-                "class": pa.array(classes, pa.string()),
-                "vouched": pa.array([cls in VOUCHED for cls in classes], pa.bool_()),
-                "sender": pa.array(sender, pa.string()),
-            }
-        ),
-    )
 
 
 __all__ = ["DAY", "Loaded", "Series", "as_day", "day_number", "group_of", "load"]
