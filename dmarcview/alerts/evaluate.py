@@ -39,7 +39,7 @@ def evaluate(store: Store, config: Config, now: int) -> list[Finding]:
         senders.put(store, cursor)
         found = read(store, cursor, today, verified=verified)
         fresh = newcomers.load(store, cursor, today, config.alerts.new_source_messages, verified=verified)
-    known = completeness.load(store, (one.domain for one in found.volumes), verified=verified)
+    known = completeness.load(store, verified=verified)
     out = rates(store, found, today, config, known)
     out += newcomers.findings(fresh, today)
     complete = known.flags([one.domain for one in found.volumes])

@@ -45,9 +45,11 @@ class Completeness:
     reporters: pd.DataFrame
 
 
-def arrivals(store: Store, filters: Filters = Filters()) -> pd.DataFrame:  # noqa: B008 - frozen
-    """What came of which day, and how late: the columns of `lateness.ARRIVALS`; of `filters`, the days, domains,
-    submitter and trust count."""
+def arrivals(store: Store, filters: Filters = Filters(), *, by_domain: bool = False) -> pd.DataFrame:  # noqa: B008 - frozen
+    """What came of which day, and how late: the columns of `lateness.ARRIVALS`, and `domain` if asked.
+
+    Of `filters`, the days, domains, submitter and trust count.
+    """
     import pandas as pd
 
     c = report_table.c
@@ -56,8 +58,9 @@ def arrivals(store: Store, filters: Filters = Filters()) -> pd.DataFrame:  # noq
     hour = case(
         (c.auth != "pass", UNKNOWN), (late <= 0, 0), (late >= MOST_WAIT, HOURS - 1), else_=late // HOUR
     ).label("hour")  # fmt: skip
-    query = select(c.submitter, day.label("day"), hour, func.count(), func.sum(c.messages))
-    query = query.where(c.shelf.in_(filters.shelves)).group_by(c.submitter, "day", "hour")
+    keys = (c.domain, c.submitter) if by_domain else (c.submitter,)
+    query = select(*keys, day.label("day"), hour, func.count(), func.sum(c.messages))
+    query = query.where(c.shelf.in_(filters.shelves)).group_by(*keys, "day", "hour")
     if filters.domains is not None:
         query = query.where(c.domain.in_(filters.domains))
     if filters.submitter is not None:
@@ -69,8 +72,9 @@ def arrivals(store: Store, filters: Filters = Filters()) -> pd.DataFrame:  # noq
     with store.ledger.read() as conn:
         found = conn.execute(query).all()
     kinds = {"submitter": "str", "day": "int64", "hour": "int64", "reports": "int64", "messages": "int64"}
-    rows = [(str(who), int(on), int(at), int(n), int(sum_)) for who, on, at, n, sum_ in found]
-    return pd.DataFrame(rows, columns=list(lateness.ARRIVALS)).astype(kinds)
+    if by_domain:
+        kinds = {"domain": "str", **kinds}
+    return pd.DataFrame([tuple(row) for row in found], columns=list(kinds)).astype(kinds)
 
 
 def complete_days(store: Store, first: date, last: date, filters: Filters = Filters()) -> Judged:  # noqa: B008 - frozen

@@ -24,6 +24,7 @@ QUANTILE = 0.99  # of its reports came within a reporter's own lateness
 LEAST_WAIT, USUAL_WAIT, MOST_WAIT = DAY, 3 * DAY, 7 * DAY  # bounds of that lateness; the middle one while it is unknown
 FEW_RECEIPTS = 7  # with fewer, lateness is not known
 HOURS = MOST_WAIT // HOUR  # places of a histogram; the last one holds all that came later
+AT_ONCE = 200  # domains whose receipts are in memory together
 UNKNOWN = -1  # hour of a report whose receipt says nothing
 
 ARRIVED, AWAITED, LATE, SILENT, UNUSUAL = "arrived", "awaited", "late", "silent", "unusual"
@@ -87,6 +88,31 @@ def judge(arrivals: pd.DataFrame, first: int, last: int, now: int) -> Judged:
     return Judged(days, known.listed(seen))
 
 
+def complete(arrivals: pd.DataFrame, first: int, last: int, now: int) -> tuple[list[str], Any]:
+    """Is each of these days complete, for many domains at once: the domains, and an array (domains, days).
+
+    As `judge` of each domain alone; `arrivals` has a column `domain` as well.
+    """
+    import numpy as np
+    import pandas as pd
+
+    domain, domains = pd.factorize(arrivals["domain"], sort=True)
+    who, names = pd.factorize(arrivals["submitter"])
+    found = np.zeros((len(domains), last - first + 1), dtype=np.bool_)
+    for start in range(0, len(domains), AT_ONCE):
+        some = (domain >= start) & (domain < start + AT_ONCE)
+        size = min(AT_ONCE, len(domains) - start)
+        known = _Known(arrivals[some].assign(submitter=domain[some] * len(names) + who[some]),
+                       first - HISTORY_DAYS, last)  # fmt: skip
+        of = np.asarray(known.names, dtype=np.int64) // max(len(names), 1) - start
+        for day in range(first, last + 1):
+            weight, missing = _weights(known.judge(day, now))
+            found[start : start + size, day - first] = _is_complete(
+                np.bincount(of, weight, size), np.bincount(of, missing, size), day, now
+            )
+    return [str(name) for name in domains], found
+
+
 class _Day(NamedTuple):
     """One judged day; all else is an array over the reporters."""
 
@@ -148,12 +174,9 @@ class _Known:
         """A row of `Judged.days`."""
         import numpy as np
 
-        end = (one.day + 1) * DAY
-        weight = np.where(one.usual, np.maximum(one.expected, 1.0), 0.0)
+        weight, awaited = _weights(one)
         whole = float(weight.sum())
-        still_open = (one.state == AWAITED) | (one.state == LATE)
-        awaited = float((weight * (1 - one.come))[still_open].sum())
-        complete = now >= end + USUAL_WAIT if not whole else now >= end and awaited <= LEFT_OPEN * whole
+        complete = _is_complete(whole, float(awaited.sum()), one.day, now)
         share = float((weight * one.come).sum()) / whole if whole else float("nan")
         ranked = np.lexsort((np.arange(len(weight)), -weight))
         missing = ([str(self.names[i]) for i in ranked if one.state[i] == state] for state in (LATE, AWAITED, SILENT))
@@ -187,6 +210,23 @@ class _Known:
                 "until": until,
             }
         )
+
+
+def _weights(one: _Day) -> tuple[Any, Any]:
+    """By reporter: its usual messages, and how many of these may still come."""
+    import numpy as np
+
+    weight = np.where(one.usual, np.maximum(one.expected, 1.0), 0.0)
+    still_open = (one.state == AWAITED) | (one.state == LATE)
+    return weight, np.where(still_open, weight * (1 - one.come), 0.0)
+
+
+def _is_complete(whole: Any, awaited: Any, day: int, now: int) -> Any:
+    """Is a day in, of which so many messages are usual and so many may still come?"""
+    import numpy as np
+
+    end = (day + 1) * DAY
+    return np.where(whole > 0, (now >= end) & (awaited <= LEFT_OPEN * whole), now >= end + USUAL_WAIT)
 
 
 def _date(day: int) -> Any:
