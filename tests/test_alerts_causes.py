@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmarcview.alerts.causes import MANY, Row, findings
+from dmarcview.alerts.causes import MANY, Ask, Row, findings
 from dmarcview.alerts.model import Finding, Member
 from dmarcview.alerts.series import Series, as_day, group_of
 
@@ -28,7 +30,7 @@ def row(
     )
 
 
-def nobody(*_: object) -> dict[str, float]:
+def nobody(_: Sequence[Ask]) -> Mapping[Ask, Mapping[str, float]]:
     return {}
 
 
@@ -52,19 +54,20 @@ def test_senders_that_fail_alike_are_one_finding_of_the_domain() -> None:
 
 def test_a_key_behind_several_senders_is_named_by_its_selector() -> None:
     parts = [row("dkim", "192.0.2.1"), row("dkim", "192.0.2.2")]
+    other = [row("dkim", domain="example.net", ago=30, cleared=TODAY - 20), row("spf", domain="example.net")]
     asked = []
 
-    def excess(*about: object) -> dict[str, float]:
-        asked.append(about)
-        return {"s1 of example.org": 95.0, "s2 of example.org": 1.0, "none": -3.0}
+    def excess(asks: Sequence[Ask]) -> Mapping[Ask, Mapping[str, float]]:
+        asked.append(asks)
+        return {asks[1]: {"s1 of example.org": 95.0, "s2 of example.org": 1.0, "none": -3.0}}
 
-    (found,) = findings([row("dkim", failed=100, total=130), *parts], TODAY, excess)
-    assert asked == [("example.org", TODAY - 5, TODAY - 1)]
+    *_, found = findings([row("dkim", failed=100, total=130), *parts, *other], TODAY, excess)
+    assert asked == [[Ask("example.net", TODAY - 30, TODAY - 20), Ask("example.org", TODAY - 5, TODAY - 1)]]
     assert found.cause == "selector s1 of example.org"
 
 
 def test_unsigned_mail_is_no_selector() -> None:
-    (found,) = findings([row("dkim"), row("dkim", "192.0.2.1")], TODAY, lambda *_: {"none": 50.0})
+    (found,) = findings([row("dkim"), row("dkim", "192.0.2.1")], TODAY, lambda asks: {asks[0]: {"none": 50.0}})
     assert found.cause == "192.0.2.1"
 
 

@@ -126,7 +126,7 @@ def _alarms(
     for day, surge in surges.items():
         cells = _only(found.cells, came[0] <= day)
         rows = causes.told(found.series, judge(cells, len(found.series), day, method=method))
-        rates = causes.findings([row for row in rows if row.cleared < 0], day, lambda *_: {})
+        rates = causes.findings([row for row in rows if row.cleared < 0], day, lambda _: {})
         for one in [*rates, *surge]:
             key = (one.kind, one.domain, "" if one.kind.endswith("_failing") else one.cause)
             if day - seen.get(key, -DAYS) > APART:

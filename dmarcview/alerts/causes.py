@@ -25,7 +25,17 @@ KINDS = {"dmarc": "dmarc_failing", "spf": "spf_failing", "dkim": "dkim_failing"}
 WORDS = {"dmarc": "DMARC", "spf": "SPF", "dkim": "DKIM"}
 MOST_MEMBERS = 20
 FOREVER = 10**9
-Selectors = Callable[[str, int, int], Mapping[str, float]]
+
+
+class Ask(NamedTuple):
+    """Which signature fails in a domain, of the days from `since` to `until` (since 1970)?"""
+
+    domain: str
+    since: int
+    until: int
+
+
+Selectors = Callable[[Sequence[Ask]], Mapping[Ask, Mapping[str, float]]]
 
 
 class Row(NamedTuple):
@@ -53,24 +63,36 @@ def told(series: Sequence[Series], verdicts: Verdicts) -> list[Row]:
 
 
 def findings(rows: Sequence[Row], today: int, selectors: Selectors) -> list[Finding]:
-    """One finding a cause. `selectors(domain, since, until)` gives excess of each `selector of domain` of these days.
+    """One finding a cause. `selectors` gives the excess of each `selector of domain`, for all that is asked at once.
 
     A cause that shows in SPF or DKIM and in DMARC is told once, as DMARC's, which decides what becomes of the mail.
     """
     by: dict[tuple[str, str], list[Row]] = {}
     for row in sorted(rows):
         by.setdefault((row.series.domain, row.series.mechanism), []).append(row)
-    found = [_cause(part, today, selectors) for key in sorted(by) for part in _apart(by[key])]
-    above = [one for one in found if one.kind == KINDS["dmarc"]]
+    parts = [part for key in sorted(by) for part in _apart(by[key])]
+    asks = [_ask(part, today) for part in parts if part[0].series.mechanism == "dkim"]
+    known = selectors(asks) if asks else {}
+    domains: dict[str, list[Finding]] = {}
+    for part in parts:
+        domains.setdefault(part[0].series.domain, []).append(_cause(part, today, known))
+    out = [one for found in domains.values() for one in _once(found)]
+    return sorted(out, key=lambda one: (one.domain, one.kind, one.first_day))
+
+
+def _once(found: Sequence[Finding]) -> list[Finding]:
+    """The findings of one domain, those of SPF and DKIM that DMARC's have taken up as members of these."""
     parts = [one for one in found if one.kind != KINDS["dmarc"]]
     out = []
-    for one in above:
+    for one in found:
+        if one.kind != KINDS["dmarc"]:
+            continue
         inner = [part for part in parts if _same(part, one)]
         parts = [part for part in parts if part not in inner]
         names = {KINDS[name]: words for name, words in WORDS.items()}
         members = [Member(f"{names[part.kind]} of {part.cause}", part.failed, part.total) for part in inner]
         out.append(replace(one, members=(*one.members, *members)[:MOST_MEMBERS]))
-    return sorted([*out, *parts], key=lambda one: (one.domain, one.kind, one.first_day))
+    return [*out, *parts]
 
 
 def _apart(rows: Sequence[Row]) -> list[list[Row]]:
@@ -87,7 +109,17 @@ def _apart(rows: Sequence[Row]) -> list[list[Row]]:
     return out
 
 
-def _cause(rows: Sequence[Row], today: int, selectors: Selectors) -> Finding:
+def _ended(rows: Sequence[Row]) -> int | None:
+    """The day on which all of them had ended; None while they go on. They do so together, or have all ended."""
+    return max(row.cleared for row in rows) if rows[0].cleared >= 0 else None
+
+
+def _ask(rows: Sequence[Row], today: int) -> Ask:
+    ended = _ended(rows)
+    return Ask(rows[0].series.domain, min(row.since for row in rows), today - 1 if ended is None else ended)
+
+
+def _cause(rows: Sequence[Row], today: int, known: Mapping[Ask, Mapping[str, float]]) -> Finding:
     """The finding of one mechanism of one domain over some days."""
     domain, mechanism = rows[0].series.domain, rows[0].series.mechanism
     whole = next((row for row in rows if not row.series.group), None)
@@ -95,12 +127,12 @@ def _cause(rows: Sequence[Row], today: int, selectors: Selectors) -> Finding:
     excess = max(whole.excess if whole else 0.0, sum(row.excess for row in groups))
     first = whole or groups[0]
     cause, about = MANY, first
-    ended = max(row.cleared for row in rows) if first.cleared >= 0 else None
+    ended = _ended(rows)
     last = today - 1 if ended is None else ended
     if groups and groups[0].excess >= EXPLAINS * excess:
         cause, about = groups[0].series.group, groups[0]
     if mechanism == "dkim":
-        excesses = selectors(domain, min(row.since for row in rows), last)
+        excesses = known.get(_ask(rows, today), {})
         name, most = max(excesses.items(), key=lambda one: (one[1], one[0]), default=(UNSIGNED, 0.0))
         if most >= EXPLAINS * sum(max(0.0, one) for one in excesses.values()) > 0 and name != UNSIGNED:
             cause, about = f"selector {name}", first
