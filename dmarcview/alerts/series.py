@@ -2,6 +2,8 @@
 
 A series is one mechanism of one policy domain, over all of its own and approved senders, and again over each group of
 them: a service, or an address (of IPv6 the /64). Forwarded mail is left out: it fails by no fault of the sender.
+There are at most MOST_SERIES over all mechanisms, and as many of volumes: first those of whole domains, then those of
+the busiest groups. What has none of its own counts with its domain; beyond MOST_SERIES / 3 domains the busiest have.
 """
 
 # ruff: noqa: S608 - SQL is put together from our own constants; values from outside are parameters
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from dmarcview.store import Store
 
 HISTORY_DAYS = 120  # that a judgement looks at
+MOST_SERIES = 10_000  # that are judged in a second or two, however large the store is
 MOST_GROUPS = 100  # of one domain, the busiest; others count with their domain alone
 EPOCH = date(1970, 1, 1)
 # the failures of a mechanism, over rows of the cube; what a report does not state is neither pass nor fail
@@ -119,10 +122,12 @@ def read(
                                            "number": pa.array(range(len(reporters)), pa.int64())}))  # fmt: skip
     groups = cursor.execute(
         "with g as (select domain, sender, sum(dmarc_total) as n, row_number() over (partition by domain order by "
-        "sum(dmarc_total) desc, sender) as rank from own group by domain, sender) "
-        f"select domain, sender from g where rank <= {MOST_GROUPS} order by domain, sender"
+        "sum(dmarc_total) desc, sender) as rank from own group by domain, sender union all "
+        "select domain, '', sum(dmarc_total), 0 from own group by domain) "
+        f"select domain, sender from g where rank <= {MOST_GROUPS} "
+        f"order by sender <> '', n desc, domain, sender limit {MOST_SERIES // len(_FAILED)}"
     ).fetchall()
-    names = [(domain, "") for domain in sorted({domain for domain, _ in groups})] + groups
+    names = sorted(groups, key=lambda one: (one[1] != "", *one))
     cursor.register("named", pa.table({"domain": pa.array([n[0] for n in names], pa.string()),
                                        "sender": pa.array([n[1] for n in names], pa.string()),
                                        "number": pa.array(range(len(names)), pa.int64())}))  # fmt: skip
@@ -159,9 +164,10 @@ def _volumes(cursor: Any) -> list[Volume]:
 
     found = [Volume(*row) for row in cursor.execute(
         "with v as (select domain, sender, row_number() over (partition by domain order by sender <> '', "
-        "sum(total) desc, sender) as rank from (select domain, sender, total from forged where sender is not null "
-        "union all select domain, '', 0 from forged) group by domain, sender) "
-        f"select domain, sender from v where rank <= {MOST_GROUPS} order by domain, sender").fetchall()]  # fmt: skip
+        "sum(total) desc, sender) as rank, sum(total) as n from (select domain, sender, total from forged "
+        "where sender is not null union all select domain, '', 0 from forged) group by domain, sender) "
+        f"select domain, sender from (select * from v where rank <= {MOST_GROUPS} "
+        f"order by sender <> '', n desc, domain, sender limit {MOST_SERIES}) order by domain, sender").fetchall()]  # fmt: skip
     cursor.register("places", pa.table({"domain": pa.array([one.domain for one in found], pa.string()),
                                         "sender": pa.array([one.sender for one in found], pa.string()),
                                         "number": pa.array(range(len(found)), pa.int64())}))  # fmt: skip

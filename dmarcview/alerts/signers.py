@@ -1,6 +1,5 @@
 """Which signature fails more than it used to: the excess of each selector, for all domains that ask at once."""
 
-
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
