@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from dmarcview.alerts.cusum import METHOD, Cells, Method, judge
 from dmarcview.alerts.likelihood import log_likelihood, mass
 from dmarcview.alerts.model import Finding
+from dmarcview.alerts.overdue import Receipt
 from dmarcview.alerts.series import Loaded, as_day, day_number
 
 from . import charts
@@ -47,23 +48,20 @@ def pick(findings: Sequence[Finding], wanted: str = "") -> Finding | None:
     return max(rates, key=lambda one: (one.failed, one.fingerprint)) if rates else None
 
 
-def cells(found: Loaded, finding: Finding, receipts: Sequence[tuple[str, str, int, int]]) -> pd.DataFrame:
+def cells(found: Loaded, finding: Finding, receipts: Sequence[Receipt]) -> pd.DataFrame:
     """The evidence of the series that a finding is about: its group of senders, else its whole domain.
 
     One row an event day and reporter: day (datetime64[s]), number (days since 1970), submitter, total, failed, known
     (the day number from which it can be counted: of its receipt, else the day after its own). `receipts` as
-    `alerts.overdue.load` gives them: domain, submitter, day, second of receipt or -1.
+    `alerts.overdue.load` gives them.
     """
     names = [one for one in found.series if one.domain == finding.domain and one.mechanism == MECHANISM[finding.kind]]
     chosen = next((one for one in names if one.group == finding.cause), None) or next(
         one for one in names if not one.group
     )
     mine = found.cells.series == found.series.index(chosen)
-    came: dict[tuple[str, int], int] = {}
-    for domain, submitter, day, received in receipts:
-        if domain == finding.domain:
-            known = day + 1 if received < 0 else max(received // 86_400, day + 1)
-            came[submitter, day] = max(known, came.get((submitter, day), 0))
+    came = {(one.submitter, one.day): max(one.last // 86_400, one.day + 1)
+            for one in receipts if one.domain == finding.domain}  # fmt: skip
     days = found.cells.day[mine].tolist()
     who = [found.reporters[number] for number in found.cells.reporter[mine].tolist()]
     out = pd.DataFrame(
