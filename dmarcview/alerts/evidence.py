@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import causes, overdue, waves
+from .newcomers import OTHERS
 from .series import DAY, Series, Volume, as_day, day_number, load
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Evidence:
 
 def charted(finding: Finding) -> bool:
     """Is there such a series?"""
-    return finding.kind in MECHANISMS or finding.kind in ("forged", "reporter_silent")
+    return finding.cause != OTHERS and finding.kind in (*MECHANISMS, "forged", "reporter_silent")
 
 
 def of(store: Store, finding: Finding, now: int, *, verified: bool = True) -> Evidence | None:

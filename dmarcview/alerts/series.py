@@ -167,7 +167,8 @@ def _volumes(cursor: Any) -> list[Volume]:
         "sum(total) desc, sender) as rank, sum(total) as n from (select domain, sender, total from forged "
         "where sender is not null union all select domain, '', 0 from forged) group by domain, sender) "
         f"select domain, sender from (select * from v where rank <= {MOST_GROUPS} "
-        f"order by sender <> '', n desc, domain, sender limit {MOST_SERIES}) order by domain, sender").fetchall()]  # fmt: skip
+        f"order by sender <> '', n desc, domain, sender limit {MOST_SERIES}) order by domain, sender"
+    ).fetchall()]  # fmt: skip
     cursor.register("places", pa.table({"domain": pa.array([one.domain for one in found], pa.string()),
                                         "sender": pa.array([one.sender for one in found], pa.string()),
                                         "number": pa.array(range(len(found)), pa.int64())}))  # fmt: skip
