@@ -13,7 +13,7 @@ from dmarcview.store import StoreError
 
 from . import memory
 from .dnswatch import Watch
-from .evaluate import evaluate
+from .evaluate import Evaluator
 from .explain import explained
 from .machinewatch import Machine
 from .model import CHANGED, Change, Finding
@@ -37,17 +37,19 @@ STOP_SECONDS = 8.0  # for all threads together
 
 
 class Watches(NamedTuple):
-    """What looks beyond the rows: at the DNS and at this machine."""
+    """What looks, again and again: at the DNS, at this machine, and at the rows."""
 
     dns: Watch
     machine: Machine
+    rows: Evaluator
 
 
 def watches(
     config: Config, store: Store, *, ask: Callable[[], Resolver] | None = None, clock: Callable[[], float] = time.time
 ) -> Watches:
     """The watches of these settings; `ask` gives resolvers."""
-    return Watches(Watch(config, store, ask=ask, clock=clock), Machine(config, store.ledger, clock=clock))
+    machine = Machine(config, store.ledger, clock=clock)
+    return Watches(Watch(config, store, ask=ask, clock=clock), machine, Evaluator())
 
 
 class Look(NamedTuple):
@@ -62,7 +64,7 @@ def look(store: Store, config: Config, now: int, watching: Watches) -> Look:
 
     The DNS is not asked: what was last seen there counts. What a graver finding explains is its member.
     """
-    found = [*evaluate(store, config, now), *watching.dns.findings(), *watching.machine.findings()]
+    found = [*watching.rows(store, config, now), *watching.dns.findings(), *watching.machine.findings()]
     told, silenced = explained([one for one in found if one.cleared is None])
     others = [replace(one.finding, explained_by=one.by.title) for one in silenced]
     return Look([*told, *past([one for one in found if one.cleared is not None])], others)
@@ -125,6 +127,8 @@ class Alerts(threading.Thread):
     def stop(self) -> None:
         """End after the steps under way; a step that takes longer is left, for it is a daemon's."""
         self._ended.set()
+        self.watching.dns.stop()
+        self.post.stop()
         until = time.monotonic() + STOP_SECONDS
         threads = [thread for thread in (self, *self._others) if thread.is_alive()]
         for thread in threads:
