@@ -112,11 +112,13 @@ def test_the_figures_are_those_of_the_store(store: Store) -> None:
 
 
 def test_the_text_says_all_and_the_gravest_step_first(store: Store) -> None:
-    made = summary.message(digest.gather(store, Config(alerts=SETTINGS), NOW), BASE)
+    made = summary.message(
+        digest.gather(store, Config(alerts=SETTINGS), NOW), BASE, ["example.org", "example.net", "example.com"]
+    )
     assert made.title == "Your mail in the week from 14 Nov 2026 to 20 Nov 2026"
     for words in (
         "of your own", "points", "example.net: ", "2 open, 1 opened and 1 cleared within the week.",
-        "20 Nov 2026 is 97 % in; usual reporters 3 of 4, smallbox.example late.",
+        "20 Nov 2026 is 97 % in; usual reporters 3 of 4, smallbox[.]example late.",
         "NEXT STEPS\n- Mail of example.com fails DMARC: 192.0.2.11.", "was delivered", "Rows: https://pages.example.org/",
     ):  # fmt: skip
         assert words in made.text, words

@@ -28,7 +28,7 @@ from dmarcview.alerts.lane import LONGEST, WAITS
 from dmarcview.alerts.machine import MANY, NOT_RUNNING
 from dmarcview.alerts.model import CLEARED, OPENED, WORSE, Finding, Incident, Member
 from dmarcview.alerts.post import Post
-from dmarcview.config import Alerts, Config, Dashboard
+from dmarcview.config import Alerts, Config, Dashboard, Domains
 from dmarcview.store import Store, StoreError, incidents
 
 NOW = 1_793_862_720
@@ -89,7 +89,7 @@ def far(tmp_path: Path) -> Iterator[World]:
             mail_to=("admin@far.test",), channels={"chat": str(tmp_path / "chat.url")},
             webhook=f"http://{hook.place}/hook", webhook_secret_file=str(tmp_path / "key"), link="https://pages.example.org",
         )  # fmt: skip
-        config = replace(setup(tmp_path, free_port(), mail.port), alerts=alerts)
+        config = replace(setup(tmp_path, free_port(), mail.port), alerts=alerts, domains=Domains(("example.org",)))
         yield World(store, config, mail, hook, chat)
 
 
@@ -114,7 +114,7 @@ def test_what_got_worse_says_what_was_told_and_what_cleared_ends_it(far: World) 
     far.find(replace(FINDING, weight=500, failed=500, total=900), at=NOW + DAY)
     made.ask(NOW + 2 * DAY)
     made.step(NOW + 2 * DAY)
-    far.find(at=NOW + 3 * DAY)
+    far.find(replace(FINDING, cleared=date(2026, 11, 7)), at=NOW + 3 * DAY)
     made.ask(NOW + 3 * DAY)
     made.step(NOW + 3 * DAY)
     told = [json.loads(one.body) for one in far.hook.posted]
@@ -443,7 +443,7 @@ def test_a_flood_of_incidents_is_one_message_a_channel_and_one_post_each_for_pro
     far.find()
     assert made.ask(NOW + 2 * QUARTER) == 3 * 37
     made.step(NOW + 2 * QUARTER)
-    assert str(read(far.mail.mails[1])["Subject"]).endswith("37 incidents cleared")
+    assert str(read(far.mail.mails[1])["Subject"]).endswith("37 incidents ended")
 
 
 def test_a_flood_that_is_not_taken_is_tried_again_whole_and_ten_go_one_by_one(far: World) -> None:
@@ -472,7 +472,7 @@ def test_what_opened_and_cleared_while_a_channel_was_away_is_told_as_cleared(far
     found = [replace(FINDING, domain=f"d{n}.example") for n in range(6)]
     told = [Told(event, incident, 1) for event in (OPENED, CLEARED) for incident in memory_of(found)]
     made = bundle.message([*told, Told(WORSE, replace(told[0].incident, id=99), 7)], "https://pages.example.org/")
-    assert made.title == "1 incident got worse, 6 cleared"
+    assert made.title == "1 incident got worse, 6 ended"
     assert made.text.count("Cleared: ") == 6
     assert "1. Worse: " in made.text
     assert "told last: 7" in made.text

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmarcview.alerts import text
+from dmarcview.alerts import bundle, text
 from dmarcview.alerts.model import CLEARED, OPENED, WORSE, Finding, Incident, Member
 from dmarcview.alerts.words import KINDS
 
 BASE = "https://pages.example.org/mail/"
+OURS = ("example.org",)
 KNOWN = 1_793_862_720  # 5 Nov 2026 07:12 UTC
 FINDING = Finding(
     "dmarc_failing", "example.org", "192.0.2.10", date(2026, 11, 2), date(2026, 11, 3), 120,
@@ -48,7 +49,7 @@ class Page(HTMLParser):
 
 
 def test_a_message_says_all_that_a_reader_needs() -> None:
-    made = text.message(INCIDENT, OPENED, BASE)
+    made = text.message(INCIDENT, OPENED, BASE, own=OURS)
     assert made.title == "Mail of example.org fails DMARC: 192.0.2.10"
     assert made.text.splitlines() == [
         "What: Mail of senders that you vouch for fails DMARC clearly more often than it used to.",
@@ -57,7 +58,7 @@ def test_a_message_says_all_that_a_reader_needs() -> None:
         "Known since: 5 Nov 2026 07:12 UTC, 2 days after its last day",
         "Counts: 120 of 400 messages (30 %)",
         "Usual: 1.2 % fail",
-        "Complete: 3 Nov 2026 is 93 % in, bigmail.example late",
+        "Complete: 3 Nov 2026 is 93 % in, bigmail[.]example late",
         "Touches: mail.example.org (80 of 200); 192.0.2.11 (40 of 200)",
         f"Check first: {FINDING.check}",
         "Clears by: The share of failures back at its usual level on two complete days.",
@@ -69,11 +70,11 @@ def test_a_message_says_all_that_a_reader_needs() -> None:
         "https://pages.example.org/mail/alerts?incident=7",
         "https://pages.example.org/mail/sources?domain=example.org&since=2026-11-02",
     ]
-    assert all(line.value.replace("`", "") in page.words for line in text.parts(INCIDENT, OPENED, BASE))
+    assert all(line.value.replace("`", "") in page.words for line in text.parts(INCIDENT, OPENED, BASE, own=OURS))
 
 
 def test_what_got_worse_says_what_was_told_and_what_cleared_says_when() -> None:
-    worse = text.message(INCIDENT, WORSE, BASE, 60)
+    worse = text.message(INCIDENT, WORSE, BASE, 60, OURS)
     assert worse.title.startswith("Worse: Mail of example.org")
     assert "Counts: 120 of 400 messages (30 %); told last: 60\n" in worse.text
     over = text.message(replace(INCIDENT, ended=KNOWN + 86_400), CLEARED, BASE)
@@ -83,7 +84,7 @@ def test_what_got_worse_says_what_was_told_and_what_cleared_says_when() -> None:
 
 
 def test_what_is_usual_by_now_is_not_called_cleared() -> None:
-    over = text.message(replace(INCIDENT, ended=KNOWN + 86_400, outcome="usual"), CLEARED, BASE)
+    over = text.message(replace(INCIDENT, ended=KNOWN + 86_400, outcome="usual"), CLEARED, BASE, own=OURS)
     assert over.title.startswith("Taken for usual by now: Mail of example.org")
     assert "Nothing says that it was mended." in over.text
     assert "Cleared" not in over.text
@@ -132,6 +133,39 @@ def test_nothing_that_strangers_write_breaks_a_line_or_makes_a_link(a: str, b: s
         "a",
         "code",
     }
+
+
+@pytest.mark.parametrize(
+    ("said", "written"),
+    [
+        ("mail of evil.test", "mail of evil[.]test"),
+        ("paypal.com.evil.test:8080/login.html", "paypal[.]com[.]evil[.]test:8080/login[.]html"),
+        ("you@evil.test, EVIL.COM.", "you@evil[.]test, EVIL[.]COM."),
+        ("exämple。中国 ☃．net evil.xn--p1ai", "exämple[.]中国 ☃[.]net evil[.]xn--p1ai"),
+        ("evil.com|.example.org evil.com/.example.org", "evil[.]com|[.]example[.]org evil[.]com/.example[.]org"),
+        ("notexample.org example.org.evil.test", "notexample[.]org example[.]org[.]evil[.]test"),
+        ("Mail.Example.ORG. s1._domainkey.example.org, a@example.org", None),
+        ("192.0.2.10 2001:db8::1 1.2 % v1.2.3 5 Nov 2026 07:12 UTC. It.", None),
+    ],
+)
+def test_a_foreign_name_becomes_no_link_and_our_own_stay_readable(said: str, written: str | None) -> None:
+    assert text.shown(said, 600, ["example.org"]) == (said if written is None else written)
+    assert text.shown(said, 600) == said.replace("<", ""), "programs get the names as they are"
+
+
+def test_no_part_of_a_message_holds_a_foreign_name_that_becomes_a_link() -> None:
+    evil = "shop.evil.test"
+    found = replace(
+        FINDING, domain=evil, cause=evil, text=f"By {evil}.", completeness=f"{evil} late", members=(Member(evil, 1, 2),)
+    )
+    incident = replace(INCIDENT, finding=found)
+    one = text.message(incident, OPENED, BASE, own=OURS)
+    many = bundle.message([bundle.Told(OPENED, incident)] * 2, BASE, OURS)
+    for made in (one, many):
+        shown = Page(made.html).words + made.title + made.text
+        assert not re.search(r"\.(evil|test)\b", shown.replace("[.]", ""))
+        assert "shop[.]evil[.]test" in shown
+    assert "Mail of example.org" in text.message(INCIDENT, OPENED, BASE, own=OURS).title
 
 
 def test_a_stranger_cannot_lead_away_or_wake_a_whole_chat() -> None:

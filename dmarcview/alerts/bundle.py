@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from .model import CLEARED, OPENED, WORSE, Incident
@@ -13,7 +13,7 @@ from .words import ACT
 
 LISTED = 20
 WHAT = "So many at once come in one message, the gravest first."
-_HOW = {OPENED: "opened", WORSE: "got worse", CLEARED: "cleared"}
+_HOW = {OPENED: "opened", WORSE: "got worse", CLEARED: "ended"}
 
 
 class Told(NamedTuple):
@@ -24,13 +24,13 @@ class Told(NamedTuple):
     before: int = 0
 
 
-def message(told: Sequence[Told], base: str) -> Message:
-    """All of these in one message; of several about one incident the last counts."""
+def message(told: Sequence[Told], base: str, own: Collection[str] = ()) -> Message:
+    """All of these in one message; of several about one incident the last counts. `own` are domains that are ours."""
     last = list({one.incident.id: one for one in told}.values())
     last.sort(key=_gravest)
     head = _title(last)
     page = link(base, "/alerts", "")
-    lines = [_Line.of(one, base) for one in last[:LISTED]]
+    lines = [_Line.of(one, base, own) for one in last[:LISTED]]
     more = len(last) - LISTED
     rest = f"and {more:,} more" if more > 0 else ""
     said = "".join(f"{place}. {line.head}\n   {line.facts}\n   {line.rows}\n" for place, line in enumerate(lines, 1))
@@ -64,10 +64,10 @@ class _Line(NamedTuple):
     grave: bool
 
     @classmethod
-    def of(cls, one: Told, base: str) -> _Line:
+    def of(cls, one: Told, base: str, own: Collection[str]) -> _Line:
         found = one.incident.finding
         return cls(
-            title(one.incident, one.event),
+            title(one.incident, one.event, own),
             f"Since {day(found.first_day)}; {counts(one.incident, one.event, one.before)}",
             link(base, found.page, found.query),
             found.level == ACT and one.event != CLEARED,

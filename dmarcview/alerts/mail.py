@@ -112,7 +112,8 @@ def letter(mail: Envelope, past: str = "") -> bytes:
     """The mail, with CR LF line ends; `past` says why it did not come by the relay."""
     text, page = mail.message.text, mail.message.html
     if past:
-        why = f"This mail came past the relay: {shown(past, 300)}"
+        own = [one.ascii_domain for one in (mail.author, *mail.to)]
+        why = f"This mail came past the relay: {shown(past, 300, own)}"
         text += f"\n{why}\n"
         said = f'<p class="muted" style="{MUTED}">{html.escape(why)}</p>'
         page = page.replace("</div></body>", f"{said}</div></body>")

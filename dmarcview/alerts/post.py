@@ -67,6 +67,13 @@ def base(config: Config) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{pages.port}/{pages.prefix.strip('/')}"
 
 
+def own(config: Config) -> frozenset[str]:
+    """Domains that are ours by the settings: in messages they may be written as names."""
+    addresses = [*config.relay.senders, *config.receive.rua, config.alerts.mail_from]
+    domains = [*config.domains.watched, *(one.rpartition("@")[2] for one in addresses if "@" in one)]
+    return frozenset(one.lower() for one in domains)
+
+
 class Post:
     """`ask`, then `step`, again and again, from one thread of one process; `stop` from any."""
 
@@ -138,7 +145,7 @@ class Post:
             raise NeverTaken(f"[alerts] names no channel {first.channel} any more")
         where = base(self.config)
         if first.kind == DIGEST:
-            made = summary.message(digest.gather(self.store, self.config, first.at), where)
+            made = summary.message(digest.gather(self.store, self.config, first.at), where, own(self.config))
             return self._mail(made, batch, now)
         told = [
             Told(one.kind, found, self._told_before(one))
@@ -151,9 +158,11 @@ class Post:
         if first.channel == WEBHOOK:
             content = webhook.body(one.event, first.at, one.incident, where, one.before)
             return _hook(self.config, f"msg_{first.at}_{first.id}", content, now)
-        made = (
-            bundle.message(told, where) if len(told) > 1 else text.message(one.incident, one.event, where, one.before)
-        )
+        ours = own(self.config)
+        if len(told) > 1:
+            made = bundle.message(told, where, ours)
+        else:
+            made = text.message(one.incident, one.event, where, one.before, ours)
         if first.channel == MAIL:
             return self._mail(made, batch, now)
         return channels.send(_channel(self.config, first.channel), made)

@@ -6,11 +6,12 @@ The HTML is for mail programs: tables, styles inline, bars of plain boxes, no pi
 from __future__ import annotations
 
 import html
+from collections.abc import Collection
 
 from dmarcview.query.complete import words
 
 from .digest import Line, Week
-from .text import BAD, MUTED, RULE, Message, coded, day, document, link, moment, shown
+from .text import BAD, MUTED, RULE, Message, coded, day, document, link, moment, shown, unlinked
 
 INCIDENTS, STEPS = 10, 5  # most of them that are listed
 ORDER = 0.9  # share of own mail that passes, below which its bar warns
@@ -20,13 +21,13 @@ UP, DOWN = "\u25b2", "\u25bc"
 PASS, FAIL = "#0072B2", "#D55E00"  # the colours of the pages
 
 
-def message(week: Week, base: str) -> Message:
-    """The summary as a message."""
+def message(week: Week, base: str, own: Collection[str] = ()) -> Message:
+    """The summary as a message; `own` are domains that are ours."""
     head = f"Your mail in the week from {day(week.first)} to {day(week.last)}"
-    parts = [("", [verdict(week)]), *_sections(week)]
+    parts = [("", [verdict(week)]), *_sections(week, own)]
     text = "\n".join("\n".join([name.upper(), *lines] if name else lines) + "\n" for name, lines in parts)
     text += f"\nRows: {link(base, '/', '')}\nThis comes every week; [alerts] digest sets the day, or ends it.\n"
-    return Message(head, text, document(head, _page(week, head, base)))
+    return Message(head, text, document(head, _page(week, head, base, own)))
 
 
 def verdict(week: Week) -> str:
@@ -56,13 +57,13 @@ def steps(week: Week) -> list[str]:
     return out[:STEPS] or ["Nothing. Your mail is in order."]
 
 
-def _sections(week: Week) -> list[tuple[str, list[str]]]:
-    """Name and lines of each part, as text."""
+def _sections(week: Week, own: Collection[str]) -> list[tuple[str, list[str]]]:
+    """Name and lines of each part, as text in which no foreign name becomes a link."""
     domains = [_domain(line) for line in week.lines]
     if week.more:
         domains.append(f"and {week.more:,} more domains")
     return [
-        (name, lines)
+        (name, [unlinked(line, own) for line in lines])
         for name, lines in (
             ("Domains", domains),
             ("Incidents", _incidents(week)),
@@ -125,13 +126,13 @@ def _than_before(line: Line) -> str:
     return f", {abs(points):.1f} points {'more' if points > 0 else 'less'} than the week before"
 
 
-def _page(week: Week, head: str, base: str) -> str:
+def _page(week: Week, head: str, base: str, own: Collection[str]) -> str:
     out = [
         f'<h1 style="font-size:20px;line-height:1.3;margin:0 0 8px">{html.escape(head)}</h1>',
         f'<p style="font-size:16px;margin:0 0 24px">{coded(verdict(week))}</p>',
     ]
     if week.lines:
-        rows = "".join(_row(line) for line in week.lines)
+        rows = "".join(_row(line, own) for line in week.lines)
         more = f'<p class="muted" style="{MUTED};margin:8px 0">and {week.more:,} more domains</p>' if week.more else ""
         head_cells = "".join(
             f'<th style="text-align:{side};font-weight:400;{MUTED};padding:4px 8px 4px 0" class="muted">{name}</th>'
@@ -141,7 +142,7 @@ def _page(week: Week, head: str, base: str) -> str:
             '<table style="border-collapse:collapse;width:100%" role="presentation">'
             f"<tr>{head_cells}</tr>{rows}</table>{more}"
         )
-    for name, lines in _sections(week):
+    for name, lines in _sections(week, own):
         if name != "Domains":
             out.append(f'<h2 style="font-size:16px;margin:24px 0 4px">{name}</h2>{"".join(map(_item, lines))}')
     address = html.escape(link(base, "/", ""))
@@ -160,7 +161,7 @@ def _item(line: str) -> str:
     return f'<p style="margin:4px 0">{coded(line)}</p>'
 
 
-def _row(line: Line) -> str:
+def _row(line: Line, own: Collection[str]) -> str:
     cell = f'class="rule" style="{RULE};padding:8px 8px 8px 0;vertical-align:top'
     share = line.own_pass / line.own if line.own else 0.0
     bar = (
@@ -181,7 +182,7 @@ def _row(line: Line) -> str:
         else f'<span class="muted" style="{MUTED}">none</span>'
     )
     forged = f"{line.delivered:,}\u00a0delivered<br>" if line.delivered else ""
-    name = html.escape(shown(line.domain)).replace(".", ".<wbr>")
+    name = html.escape(shown(line.domain, own=own)).replace(".", ".<wbr>")
     return (
         f'<tr><td {cell};overflow-wrap:anywhere;width:38%">{name}</td>'
         f'<td {cell};width:37%">{own}</td><td {cell};text-align:right">'

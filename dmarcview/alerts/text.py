@@ -1,14 +1,15 @@
 """A message about an incident: title, plain text and HTML, with what, since when, counts, first check and its end.
 
-Names in it were written by strangers. They are capped, hidden characters are made visible, and no address in them can
-be followed; the only link is the one to our own pages.
+Names in it were written by strangers. They are capped, hidden characters are made visible, and nothing in them becomes
+a link by itself: mail programs and chats make one of a bare domain, so each dot of a foreign one is written `[.]`. Our
+own domains stay as they are; the only links are those to our own pages.
 """
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime
 from typing import NamedTuple
 from urllib.parse import quote
@@ -25,6 +26,9 @@ HERE = "/alerts"  # the page of incidents
 DAY = 86_400
 
 _LINKS = re.compile(r"://|\bwww\.", re.IGNORECASE)  # what mail programs and chats make links of by themselves
+_WORD = re.compile(r"[^\s,;:()\"'`/@\u2039\u203a\[\]]+")
+_DOT = re.compile(r"(?<=\S)[.\u3002\uff0e\uff61](?=[^\W\d_])")  # before a letter, as before each top-level domain
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+")
 _MENTION = re.compile(r"@(?=everyone|here|channel|all\b)", re.IGNORECASE)
 _CODE = re.compile(r"`([^`]+)`")
 _MARKS = {OPENED: "", WORSE: "Worse: ", CLEARED: "Cleared: "}
@@ -49,12 +53,27 @@ class Part(NamedTuple):
     link: bool = False
 
 
-def shown(text: str, most: int = NAME_CHARS) -> str:
-    """Text of strangers for a message: one line, capped, hidden characters as escapes, no address that leads away."""
+def shown(text: str, most: int = NAME_CHARS, own: Collection[str] | None = None) -> str:
+    """Text of strangers for a message: one line, capped, hidden characters as escapes, no address that leads away.
+
+    `own` are domains that are ours: all others lose their dots (`unlinked`). None is for programs, which make no links.
+    """
     cut = safe(" ".join(text[: 4 * most].split()))
     calm = _LINKS.sub(lambda found: "[:]//" if found[0] == "://" else "www[.]", cut)
     calm = _MENTION.sub("(at)", calm).replace("<", "\u2039").replace(">", "\u203a")
+    if own is not None:
+        calm = unlinked(calm, own)
     return calm if len(calm) <= most else calm[: most - 1] + "\u2026"
+
+
+def unlinked(text: str, own: Collection[str]) -> str:
+    """With each dot of a domain as `[.]`, but of our own ones and what lies below them."""
+    return _WORD.sub(lambda found: found[0] if _ours(found[0], own) else _DOT.sub("[.]", found[0]), text)
+
+
+def _ours(word: str, own: Collection[str]) -> bool:
+    name = word.rstrip(".").lower()
+    return _PLAIN_NAME.fullmatch(name) is not None and any(name == one or name.endswith(f".{one}") for one in own)
 
 
 def link(base: str, page: str, query: str) -> str:
@@ -64,14 +83,14 @@ def link(base: str, page: str, query: str) -> str:
     return base.rstrip("/") + place + (f"?{rest}" if rest else "")
 
 
-def title(incident: Incident, event: str) -> str:
-    """One line."""
+def title(incident: Incident, event: str, own: Collection[str] | None = None) -> str:
+    """One line; `own` as for `shown`."""
     usual = event == CLEARED and incident.outcome == USUAL
-    return shown((TAKEN_FOR_USUAL if usual else _MARKS[event]) + incident.finding.title, TITLE_CHARS)
+    return shown((TAKEN_FOR_USUAL if usual else _MARKS[event]) + incident.finding.title, TITLE_CHARS, own)
 
 
-def parts(incident: Incident, event: str, base: str, before: int = 0) -> list[Part]:
-    """All that a message says, in order; `before` is the weight that was told last."""
+def parts(incident: Incident, event: str, base: str, before: int = 0, own: Collection[str] = ()) -> list[Part]:
+    """All that a message says, in order; `before` is the weight that was told last, `own` are domains that are ours."""
     found, words = incident.finding, incident.finding.words
     days = f"{day(found.first_day)} (UTC, when it happened)"
     if found.last_day > found.first_day:
@@ -79,14 +98,14 @@ def parts(incident: Incident, event: str, base: str, before: int = 0) -> list[Pa
     out = [
         Part("What", words.meaning),
         Part("Ended", STAYED if incident.outcome == USUAL else ""),
-        Part("Found", shown(found.text, VALUE_CHARS)),
+        Part("Found", shown(found.text, VALUE_CHARS, own)),
         Part("Since", days),
         Part("Known since", f"{moment(incident.known)}{_lag(incident)}"),
         Part("Counts", counts(incident, event, before)),
         Part("Usual", said.usual(found)),
-        Part("Complete", shown(found.completeness, VALUE_CHARS)),
-        Part("Touches", _members(incident)),
-        Part("Check first", shown(found.check, VALUE_CHARS) if event != CLEARED else ""),
+        Part("Complete", shown(found.completeness, VALUE_CHARS, own)),
+        Part("Touches", _members(incident, own)),
+        Part("Check first", shown(found.check, VALUE_CHARS, own) if event != CLEARED else ""),
         Part("Clears by", words.clears if event != CLEARED else ""),
         Part("Ended on" if incident.outcome == USUAL else "Cleared", moment(incident.ended) if incident.ended else ""),
         Part("Incident", link(base, HERE, f"?incident={incident.id}"), True),
@@ -95,9 +114,9 @@ def parts(incident: Incident, event: str, base: str, before: int = 0) -> list[Pa
     return [part for part in out if part.value]
 
 
-def message(incident: Incident, event: str, base: str, before: int = 0) -> Message:
-    """The message about an `event`: opened, worse or cleared."""
-    head, lines = title(incident, event), parts(incident, event, base, before)
+def message(incident: Incident, event: str, base: str, before: int = 0, own: Collection[str] = ()) -> Message:
+    """The message about an `event`: opened, worse or cleared; `own` are domains that are ours."""
+    head, lines = title(incident, event, own), parts(incident, event, base, before, own)
     act = incident.finding.level == ACT and event != CLEARED
     return Message(head, plain(lines), document(head, _body(head, lines, act)))
 
@@ -191,10 +210,10 @@ def _lag(incident: Incident) -> str:
     return f", {days} day{'s' * (days != 1)} after its last day" if days > 0 else ""
 
 
-def _members(incident: Incident) -> str:
+def _members(incident: Incident, own: Collection[str]) -> str:
     members = incident.finding.members
     named = [
-        f"{shown(one.name)} ({one.failed:,} of {one.total:,})" if one.total else shown(one.name)
+        f"{shown(one.name, own=own)} ({one.failed:,} of {one.total:,})" if one.total else shown(one.name, own=own)
         for one in members[:MEMBERS]
     ]
     more = len(members) - MEMBERS
