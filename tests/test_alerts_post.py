@@ -220,6 +220,17 @@ def test_after_a_failure_the_rest_of_the_channel_waits_with_it(far: World) -> No
     assert made.step(NOW + 360) == 4
 
 
+def test_a_clock_that_is_set_back_keeps_no_channel_waiting(far: World) -> None:
+    far.hook.answers = [(503, {}, b"later")]
+    far.find(FINDING)
+    incidents.ask(far.store.ledger, [(1, "opened", "webhook", 1)], NOW)
+    made = far.post()
+    made.step(NOW + 30 * DAY)
+    far.hook.answers = [(200, {}, b"")]
+    incidents.ask(far.store.ledger, [(1, "worse", "webhook", 1)], NOW)
+    assert made.step(NOW) == 1
+
+
 def test_what_waited_for_a_channel_all_the_while_is_given_up_with_it(far: World) -> None:
     far.hook.answers = [(503, {}, b"later")]
     far.find(FINDING)
