@@ -92,10 +92,12 @@ def _drawer(app: Dash, desk: Desk) -> None:
         if number is None:
             return False, *([no_update] * 6)
         one = desk.alerts.one(number)
+        # news must not open it again under the hand of somebody who closes it
+        shown = no_update if ctx.triggered_id == "alerts-version" else True
         if one is None:
-            return True, "Incident", plain(incident.gone()), None, True, no_update, no_update
+            return shown, "Incident", plain(incident.gone()), None, True, no_update, no_update
         return (
-            True, incident.title(one), plain(incident.body(one, rows(desk.prefix, one.finding))),
+            shown, incident.title(one), plain(incident.body(one, rows(desk.prefix, one.finding))),
             plain(incident.more(one, desk.alerts.told(number))), not (one.open and desk.alerts.writable),
             "Acknowledge" if one.acked is None else "Save the note", alerts.mute_word(one.muted_until),
         )  # fmt: skip
