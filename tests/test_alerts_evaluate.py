@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from dmarcview.alerts import backtest, memory
-from dmarcview.alerts.evaluate import evaluate
+from dmarcview.alerts import backtest, memory, signers
+from dmarcview.alerts.evaluate import Evaluator, evaluate
 from dmarcview.alerts.model import Finding
 from dmarcview.config import Config, read
 from dmarcview.demo import sample
@@ -133,6 +133,61 @@ def test_order_duplicates_and_late_reports_change_no_finding(shuffle: random.Ran
     assert {(one.kind, one.cause) for one in plain} == {
         ("dmarc_failing", "192.0.2.99"), ("signed_broken", "selector s1 of example.org"),
         ("dkim_failing", "selector s1 of example.org"), ("bypass", "192.0.2.99")}  # fmt: skip
+
+
+class Clock:
+    """A clock by which each look at it takes as long as `step` says."""
+
+    def __init__(self, step: float) -> None:
+        self.step, self.now = step, 0.0
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(0.0, False), (36.0, True)])
+def test_a_join_that_takes_long_is_made_once_an_hour(seconds: float, kept: bool, tmp_path: Path) -> None:
+    deliveries, reports = made_up()
+    config, clock = read("", {}, tmp_path), Clock(seconds)
+    looks = Evaluator(clock)
+    with world(tmp_path / "data", deliveries, reports[:112], now=NOW) as store:
+        store.put_sources([SourceRow("example.org", ip, "own", first_seen=D0) for ip in (RELAY, "192.0.2.99")])
+
+        def broken() -> bool:
+            return "signed_broken" in {one.kind for one in looks(store, config, NOW)}
+
+        assert not broken()
+        store.append_many(reports[112:])
+        assert broken() is not kept
+        clock.now += 3_600
+        assert broken()
+        assert looks(store, config, NOW) == evaluate(store, config, NOW)
+
+
+def test_the_signature_of_what_ended_days_ago_is_looked_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = {"eu.example.org": range(30, 36), "example.org": range(57, 60)}
+    reports = [told((RELAY, 9, seen("fail" if day in bad[domain] else "pass")), day=day, by=host, domain=domain)
+               for domain in bad for day in range(60) for host in ("far.test", "away.test")]  # fmt: skip
+    config, looks, asked = read("", {}, tmp_path), Evaluator(), []
+
+    def excess(store: Any, cursor: Any, asks: Any, *, verified: bool) -> Any:
+        asked.append([(one.since - D0 // DAY, one.until - D0 // DAY) for one in asks])
+        return found(store, cursor, asks, verified=verified)
+
+    found = signers.excess
+    monkeypatch.setattr(signers, "excess", excess)
+    with world(tmp_path / "data", [], reports, now=NOW) as store:
+        store.put_sources([SourceRow(domain, RELAY, "own") for domain in bad])
+        first, second = looks(store, config, NOW), looks(store, config, NOW)
+    assert first == second
+    ended, going = asked[0]
+    assert (ended[0], going) == (30, (57, 59))
+    assert asked[1] == [going]
+    assert [(one.domain, one.cause) for one in first if one.kind == "dkim_failing"] == [
+        ("eu.example.org", "selector s1 of example.org"), ("example.org", "selector s1 of example.org")]  # fmt: skip
 
 
 def test_a_store_without_reports_has_nothing_to_say(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dmarcview.alerts import senders, series
+from dmarcview.alerts import series
 from dmarcview.alerts.series import Loaded, Series, Volume
 from dmarcview.store.facts import SourceRow
 from tests.reconcile_world import seen, told, world
@@ -24,10 +24,9 @@ def loaded(folder: Path) -> Loaded:
         reports.append(told(*hosts, ("203.0.113.7", 5, seen(None, "fail")), day=30, domain=domain))
         rows += [SourceRow(domain, host, "own") for host, *_ in hosts]
         rows.append(SourceRow(domain, "203.0.113.7", "unknown", service=f"Shop {place}"))
-    with world(folder, [], reports, now=NOW) as store, store.heavy.cursor() as cursor:
+    with world(folder, [], reports, now=NOW) as store:
         store.put_sources(rows)
-        senders.put(store, cursor)
-        return series.load(store, cursor, NOW // DAY)
+        return series.load(store, NOW // DAY)
 
 
 def test_each_domain_has_a_series_for_all_and_for_each_sender(tmp_path: Path) -> None:
