@@ -347,7 +347,7 @@ def test_a_phone_gets_cards_a_menu_and_no_sideways_scroll(visit: Visit) -> None:
     for path in (*PAGES, "/sources?source=example.com~192.0.2.10"):
         page = visit.open(path)
         page.wait_for_timeout(500)
-        until(page, "document.documentElement.scrollWidth <= 390")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
     visit.open("/sources")
     page.wait_for_selector(".cards li")
     assert not page.is_visible("#sources-grid")
@@ -361,7 +361,8 @@ def test_a_phone_gets_cards_a_menu_and_no_sideways_scroll(visit: Visit) -> None:
     visit.open("/")
     page.wait_for_selector("#tile-spoof-blocked")
     tops = "['own-pass', 'own-fail', 'spoof-blocked'].map(one => document.getElementById(`tile-${one}`).offsetTop)"
-    until(page, f"(([a, b, c]) => a === b && b < c)({tops})")  # in one look: what is drawn above them moves them
+    first, second, third = page.evaluate(tops)  # in one look: what is drawn above them moves them
+    assert first == second < third
 
 
 def test_every_page_has_one_h1_a_language_labels_and_a_skip_link(visit: Visit) -> None:

@@ -180,6 +180,6 @@ class Alerts(threading.Thread):
             except StoreError as error:
                 log.error("%s: %s; tried again", name, error)
                 wait = RETRY
-            except Exception:
+            except Exception:  # a bug in one look must not end all others, unseen
                 log.exception("%s failed; tried again", name)
                 wait = RETRY
