@@ -184,4 +184,3 @@ def test_ended_incidents_leave_after_their_time_and_open_ones_never(store: Store
     assert incidents.prune(store.ledger, NOW + 5 * DAY, 0) == 0
     assert incidents.prune(store.ledger, NOW + 5 * DAY, 4) == 1
     assert [one.finding for one in memory.listed(store.ledger, NOW)] == [ONE]
-    assert incidents.counts(store.ledger) == {("dmarc_failing", "example.org"): 1}

@@ -246,13 +246,6 @@ def prune(ledger: Ledger, now: int, days: int) -> int:
     return gone
 
 
-def counts(ledger: Ledger) -> dict[tuple[str, str], int]:
-    """Open incidents by kind and domain."""
-    query = select(_C.kind, _C.domain, func.count()).where(_C.ended.is_(None)).group_by(_C.kind, _C.domain)
-    with ledger.read() as conn:
-        return {(kind, domain): int(n) for kind, domain, n in conn.execute(query)}
-
-
 def _rows(conn: Connection, condition: Any, now: int, limit: int | None = None) -> list[Row]:
     muted = select(mutes.c.until).where(mutes.c.fingerprint == _C.fingerprint, mutes.c.until > now).scalar_subquery()
     query = select(*incidents.c, muted.label("muted_until")).where(condition)
