@@ -6,7 +6,7 @@ import importlib
 import sys
 import time
 
-NAMES = ("parse", "import", "receive", "visible", "pages", "store", "relay", "sign", "queue", "client")
+NAMES = ("parse", "import", "receive", "visible", "pages", "classify", "store", "relay", "sign", "queue", "client")
 
 
 def main(names: list[str]) -> int:
