@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from smtp_talk import QUICK, Authority, Talk
+from relay_taking import QUICK
+from smtp_talk import Authority, Talk
 
 from dmarcview_relay.auth import Guard
 from dmarcview_relay.door import RelayDoor

@@ -13,8 +13,7 @@ import sys
 from pathlib import Path
 
 from dmarcview_relay.relay import Relay
-from dmarcview_relay.settings import Delivery, Keys, RelayListener, RelaySettings, Route, Schedule
-from dmarcview_smtp.settings import DoorSettings
+from dmarcview_relay.settings import ClientLimits, Delivery, Keys, RelayListener, RelaySettings, Route, Schedule
 
 
 def settings(port: int, sink: int) -> RelaySettings:
@@ -28,7 +27,7 @@ def settings(port: int, sink: int) -> RelaySettings:
         queue=Schedule(waits=(1,), reserve_bytes=0),
         delivery=Delivery(connections_per_domain=5),
         routes=(Route(to=f"smtp://127.0.0.1:{sink}", tls="none"),),
-        limits=DoorSettings(connections_per_client=200),
+        limits=ClientLimits(connections_per_client=200),
     )
 
 

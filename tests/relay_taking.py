@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from smtp_talk import QUICK, RUA, Authority, Talk
+from smtp_talk import RUA, Authority, Talk
 
 from dmarcview_relay import keyfile
 from dmarcview_relay.accept import RelayPolicy
@@ -23,14 +23,14 @@ from dmarcview_relay.envelope import Mail, Queued
 from dmarcview_relay.keys import KeyRing
 from dmarcview_relay.queue import Queue
 from dmarcview_relay.queue_admin import QueueAdmin
-from dmarcview_relay.settings import RelayListener, RelaySettings
+from dmarcview_relay.settings import ClientLimits, RelayListener, RelaySettings
 from dmarcview_relay.sign import Signer
 from dmarcview_relay.users import Users
 from dmarcview_smtp.entrance import Entrance
-from dmarcview_smtp.settings import DoorSettings
 from dmarcview_smtp.tls import Certificate
 
 HOST = "mx.example.test"
+QUICK = ClientLimits(linger_seconds=0.5, greeting_wait=0)
 DOMAIN = "client.test"
 Result = TypeVar("Result")
 
@@ -107,7 +107,7 @@ def taking(
     path: Path,
     *,
     ca: Authority | None = None,
-    limits: DoorSettings = QUICK,
+    limits: ClientLimits = QUICK,
     key_domains: Sequence[str] = (DOMAIN,),
     users: Path | None = None,
     clock: Callable[[], float] = time.time,

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 from relay_mails import AT, UNKNOWN, mail, settled
-from relay_taking import DOMAIN, Taking, keys, private_key, taking
-from smtp_talk import QUICK, RUA, Talk
+from relay_taking import DOMAIN, QUICK, Taking, keys, private_key, taking
+from smtp_talk import RUA, Talk
 
 from dmarcview_relay import drop
 from dmarcview_relay.allow import AllowList

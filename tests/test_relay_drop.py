@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from relay_taking import DOMAIN, Taking, taking
-from smtp_talk import QUICK, RUA
+from relay_taking import DOMAIN, QUICK, Taking, taking
+from smtp_talk import RUA
 
 from dmarcview_relay.drop import AGAIN_SECONDS, Drop, DropError, leave
 from dmarcview_relay.envelope import Recipient

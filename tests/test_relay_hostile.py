@@ -18,13 +18,13 @@ from relay_taking import DOMAIN, HOST, Taking, taking
 from smtp_talk import RUA, Authority, Running, Talk, authority, running
 from test_smtp_data import FALSE_ENDS, HEAD, SMUGGLED
 
-from dmarcview_relay.settings import RelayListener
-from dmarcview_smtp.settings import DoorSettings, Listener
+from dmarcview_relay.settings import ClientLimits, RelayListener
+from dmarcview_smtp.settings import Listener
 
 MAIL = HEAD + b"hello\r\n.\r\n"
 KINDS = ("relay", "receiver")
 WAYS = ("plain", "starttls", "tls")
-QUICK = DoorSettings(linger_seconds=0.05, greeting_wait=0)
+QUICK = ClientLimits(linger_seconds=0.05, greeting_wait=0)
 FAR = b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 25\r\n"
 
 
@@ -54,7 +54,7 @@ class Site:
 
 @contextlib.contextmanager
 def opened(
-    kind: str, way: str, path: Path, ca: Authority, limits: DoorSettings = QUICK, proxy_peers: tuple[str, ...] = ()
+    kind: str, way: str, path: Path, ca: Authority, limits: ClientLimits = QUICK, proxy_peers: tuple[str, ...] = ()
 ) -> Iterator[Site]:
     mode = "starttls" if way == "plain" else way
     if kind == "relay":

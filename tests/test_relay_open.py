@@ -10,10 +10,10 @@ from relay_taking import DOMAIN, HOST, Taking, mail, taking
 from smtp_talk import RUA, Authority, Talk, authority, running
 from test_receive_addresses import FOREIGN, FORMS
 
-from dmarcview_relay.settings import RelayListener
-from dmarcview_smtp.settings import DoorSettings, Listener
+from dmarcview_relay.settings import ClientLimits, RelayListener
+from dmarcview_smtp.settings import Listener
 
-LIMITS = DoorSettings(errors=10**6, commands=10**6, greeting_wait=0, linger_seconds=0.5)
+LIMITS = ClientLimits(errors=10**6, commands=10**6, greeting_wait=0, linger_seconds=0.5)
 STARTTLS = (RelayListener(port=0, mode="starttls"),)
 # those that a list of a whole domain must not let through either
 ROUTED = [

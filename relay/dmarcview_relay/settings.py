@@ -137,6 +137,9 @@ class Care:
 class ClientLimits(DoorSettings):
     """Bounds on clients. Times are seconds, sizes bytes."""
 
+    # what goes on to others is as the standard has it (RFC 6531 section 3.2)
+    eight_bit_headers: bool = _f(False, "Take 8-bit bytes in headers of mails that did not declare SMTPUTF8.")
+
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:

@@ -48,7 +48,11 @@ class DoorSettings:
     memory_bytes: int = _f(256 * 1024, "A mail larger than this waits in a temporary file, not in memory.")
     hops: int = _f(50, "Most Received lines in a mail.")
     own_hops: int = _f(5, "Most Received lines by this very host: more is a loop.")
-    eight_bit_headers: bool = _f(False, "Take 8-bit bytes in headers of mails that did not declare SMTPUTF8.")
+    eight_bit_headers: bool = _f(
+        True,
+        "Take 8-bit bytes in headers of mails that did not declare SMTPUTF8: some reporters write the name of "
+        "an international domain as it is.",
+    )
     greeting_wait: float = _f(
         0.3, "Wait before the greeting; who talks earlier is refused. Never on loopback; 0 is off."
     )

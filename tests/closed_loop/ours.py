@@ -29,7 +29,6 @@ watched = {watched}
 hostname = "mail.example.org"
 rua = ["{rua}"]
 listeners = [{{ host = "{ours}", port = 25 }}]
-door.eight_bit_headers = true  # rspamd writes an international domain into its Subject as it is
 
 [relay]
 hostname = "mail.example.org"
