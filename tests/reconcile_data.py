@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dashboard_data import HOSTILE_NAME, TODAY, noon
 
 from dmarcview.library import Library
-from dmarcview.store import SourceRow, sent
+from dmarcview.store import SourceRow, probes, sent
+from dmarcview.store.probes import Probe
 from dmarcview_relay.outcome import Attempt
 from tests.reconcile_world import mails, seen, told
 from tests.store_data import D0, DAY
@@ -98,10 +100,22 @@ def hostile() -> Iterator[Any]:
     yield told(("203.0.113.99", 7, one), day=LAST - 9, by="evil.example", late=7_200)
 
 
+def remembered(store: Library, deliveries: list[Attempt]) -> Iterator[Attempt]:
+    """The same, of which two to bigmail.example are probes: one of four days ago, one of today."""
+    wanted = {LAST - 4: "aaaaaaaaaaaa", LAST: "bbbbbbbbbbbb"}
+    for one in deliveries:
+        tag = wanted.pop(int(one.at) // DAY - D0 // DAY, "") if one.recipient_domain == "bigmail.example" else ""
+        if tag:
+            probes.put(store.ledger, Probe(tag, tag, int(one.at), one.sender, "example.org", one.recipient,
+                                           one.recipient_domain))  # fmt: skip
+        yield replace(one, queue_id=tag) if tag else one
+
+
 def fill(folder: Path, *, times: int = 1, days: int = DAYS, evil: bool = False) -> Library:
     """A store of it all, its sources classified."""
     store = Library.open(folder, clock=lambda: NOW)
     deliveries, reports = traffic(times, days)
+    deliveries = list(remembered(store, deliveries))
     sent.append(store.ledger, "r1", list(enumerate(deliveries, 1)))
     store.append_many([*reports, *(hostile() if evil else ())])
     said = ({"code": "own_network", "text": "The address lies in 192.0.2.0/24, which you named as yours."},)

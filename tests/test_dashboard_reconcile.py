@@ -388,6 +388,13 @@ def test_a_visitor_follows_a_finding_to_both_sides_and_sees_new_mail(chromium: A
     page.wait_for_url("**source=example.org~192.0.2.77")
     page.wait_for_selector("#label-state")
     page = visit.open("/reconcile")
+    page.wait_for_selector("#reconcile-probes tr:has-text('bbbbbbbbbbbb') >> text=awaited")
+    page.click("#reconcile-probes tr:has-text('aaaaaaaaaaaa') a")
+    page.wait_for_selector("#report-probes:has-text('aaaaaaaaaaaa')")
+    marked = page.locator("#report-body tr:has-text('counts a probe')")
+    assert marked.count() == 1
+    assert "192.0.2.25" in marked.inner_text()
+    page = visit.open("/reconcile")
     visit.number("reconcile-sent")
     new = mails(7, LAST, recipient_domain="bigmail.example", host="mx1.bigmail.example", hour=8)
     sent.append(site.store.ledger, "r2", list(enumerate(new, 1)))

@@ -10,11 +10,11 @@ from dmarcview.commands import open_store, settings
 from dmarcview.commands.sent import ship
 from dmarcview.commands.test import DELIVERED, hand_in, tell, watch
 from dmarcview.exits import REFUSED, TAKEN, Misuse
-from dmarcview.terminal import number, print_json, safe
+from dmarcview.terminal import print_json, safe
 
 if TYPE_CHECKING:
     from dmarcview.config import Config
-    from dmarcview.reconcile.probes import Followed, Told
+    from dmarcview.reconcile.probes import Followed
 
 LOOK_SECONDS = 5.0  # between two looks for news
 NOTHING = "No probe was sent yet: `dmarcview test loop RCPT` sends one. Its receiver must be one that sends reports."
@@ -134,46 +134,12 @@ def as_json(one: Followed) -> dict[str, Any]:
 
 
 def _print(one: Followed) -> None:
+    from dmarcview.reconcile.probe_words import counted, known, moment
+
     probe = one.probe
-    print(f"{probe.tag} to {safe(probe.recipient)}, {_at(probe.at)}: {one.state}", flush=True)
-    for line in lines(one):
+    print(f"{probe.tag} to {safe(probe.recipient)}, {moment(probe.at)}: {one.state}", flush=True)
+    for line in [*known(one), *(line for told in one.reports for line in counted(told))]:
         print(f"    {safe(line)}", flush=True)
-
-
-def lines(one: Followed) -> list[str]:
-    """What is known of a probe, for people."""
-    from dmarcview.reconcile.probes import AWAITED, OVERDUE, UNEXPECTED
-
-    host = f" by {one.host}" if one.host else ""
-    if not one.receiver:
-        return [f"{one.state}{host}: {one.reply}"] if one.reply else [f"in the queue as {one.probe.queue_id}"]
-    out = [f"delivered{host} at {_at(one.tried)}: {one.reply}"]
-    domain, who = one.probe.from_domain, one.receiver
-    if one.state == AWAITED:
-        out.append(f"{who} reports on {domain}, by {_at(one.until)} UTC at the latest")
-    elif one.state == OVERDUE:
-        out.append(f"{who} reports on {domain}, and should have reported this by {_at(one.until)} UTC")
-    elif one.state == UNEXPECTED:
-        out.append(f"{who} has sent no report on {domain} yet: none may come")
-    for told in one.reports:
-        out += _report(told)
-    return out
-
-
-def _report(told: Told) -> list[str]:
-    row = "that row" if told.rows == 1 else f"those {told.rows} rows"
-    results = ", ".join(
-        f"{name} {' or '.join(f'{word} ({number(n)})' for word, n in counts) if len(counts) > 1 else counts[0][0]}"
-        for name, counts in (("DKIM", told.dkim), ("SPF", told.spf), ("DMARC", told.dmarc))
-    )
-    return [
-        f"report {told.report_key[:10]} of {told.submitter}, {_at(told.begin)} to {_at(told.end)} UTC,",
-        f"from {told.source_ip}: 1 of the {number(told.messages)} messages of {row}; {results}",
-    ]
-
-
-def _at(seconds: int | None) -> str:
-    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
 
 
 def _time(seconds: int | None) -> str | None:

@@ -60,7 +60,7 @@ def heading(title: str, *beside: Any) -> html.Div:
     return html.Div([html.H1(title, id="title"), html.Div(list(beside), className="beside")], className="page-head")
 
 
-def card(title: str, children: Any, *, beside: Any = None, note: str = "", id: str | None = None) -> html.Section:
+def card(title: str, children: Any, *, beside: Any = None, note: Any = "", id: str | None = None) -> html.Section:
     """A titled surface."""
     head = [html.Div([html.H2(title), html.P(note, className="muted") if note else None])]
     if beside is not None:

@@ -18,6 +18,7 @@ from dmarcview.reconcile.sums import Totals
 if TYPE_CHECKING:
     from dmarcview.query import Completeness, Filters
     from dmarcview.reconcile import Reconciled
+    from dmarcview.reconcile.probes import Followed
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,20 @@ class ReconcileFrames:
         """`Store.reconcile` of a view: asked anew, for the rows are not kept."""
         rows = self._reconcile(self.filters(view)).rows
         return rows.assign(findings=rows["findings"].map(" ".join))
+
+    def probes(self) -> Told[tuple[Followed, ...]]:
+        """The newest probes of the loop, newest first, and what became of them."""
+        from dmarcview.reconcile import probes
+        from dmarcview.store.probes import newest
+
+        sent = self.sent.version()
+        if not self.frames.cached("any probe", sent, lambda: bool(newest(self.store.ledger, 1))):
+            return Told((), True)
+        version = (self.frames.version(), sent, int(self.store.clock()) // 3_600)
+        doubtful = self.frames.doubtful
+        return self.slowly.ask(
+            "probes", version, lambda: tuple(probes.follow(self.store, self.said, verified=not doubtful))
+        )
 
     def window(self, view: url.View) -> tuple[date, date]:
         """First and last day: as those of what was sent, for days that are still open are shown as such."""

@@ -44,7 +44,8 @@ class Told(NamedTuple):
     """The rows of one report that count a probe: it is one of their `messages`, and of each result so many had it.
 
     `dkim` is the result of the relay's signature, `none` where the report names no signature of the relay; `spf` and
-    `dmarc` say pass when it is aligned. Times are seconds UTC, the period half-open.
+    `dmarc` say pass when it is aligned. `signers` are the (domain, selector) by which the rows were told from others,
+    empty texts where they name none. Times are seconds UTC, the period half-open.
     """
 
     report_key: str
@@ -57,6 +58,7 @@ class Told(NamedTuple):
     spf: Counts
     dkim: Counts
     dmarc: Counts
+    signers: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +208,7 @@ def _told(cursor: Any, one: _Sent, receiver: str) -> tuple[Told, ...]:
         f"""
         select c.report_key, c.submitter, c.b, c.e, min(c.source_ip), sum(c.n), count(*),
             {_counts("spf_word")}, {_counts("dkim_word")}, {_counts("dmarc_word")},
+            cast(to_json(list_sort(list(distinct [c.d, c.s]))) as varchar),
             bool_or(c.b <= $at and $at < c.e) as holds
         from (
             select *,
@@ -224,10 +227,11 @@ def _told(cursor: Any, one: _Sent, receiver: str) -> tuple[Told, ...]:
     ).fetchall()
     holds = any(row[-1] for row in found)
     return tuple(
-        Told(key, submitter, begin, end, ip, int(messages), rows, _ranked(spf), _ranked(dkim), _ranked(dmarc))
-        for key, submitter, begin, end, ip, messages, rows, spf, dkim, dmarc, inside in found
+        Told(key, submitter, begin, end, ip, int(messages), rows, _ranked(spf), _ranked(dkim), _ranked(dmarc),
+             tuple((d, s) for d, s in orjson.loads(signers)))
+        for key, submitter, begin, end, ip, messages, rows, spf, dkim, dmarc, signers, inside in found
         if inside or not holds
-    )
+    )  # fmt: skip
 
 
 def _counts(word: str) -> str:

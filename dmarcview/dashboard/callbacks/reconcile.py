@@ -8,7 +8,7 @@ from dash import Dash, Input, Output, ctx, no_update
 
 from dmarcview.dashboard import figures, given, url
 from dmarcview.dashboard.callbacks.desk import Desk, twin
-from dmarcview.dashboard.pages import findings, overview, receivers, reconcile, sent
+from dmarcview.dashboard.pages import findings, overview, probes, receivers, reconcile, sent
 from dmarcview.dashboard.plain import plain
 from dmarcview.dashboard.reconcile import Compared
 
@@ -47,6 +47,14 @@ def register(app: Dash, desk: Desk) -> None:
             clear = url.href(desk.prefix, "/reconcile", url.View())
             return *head, words, plain(overview.nothing_here(view, clear)), True, HERE, *kept
         return *head, words, None, False, HERE, *(plain(piece) for piece in _drawn(desk, found))
+
+    @app.callback(Output("reconcile-probes", "children"), *MOVES)
+    def tagged(search: Any, *_: Any) -> Any:
+        view = url.parse(search)
+        told = desk.compared.probes()
+        if told.answer is None:
+            return no_update
+        return plain(probes.listed(told.answer, lambda key: url.href(desk.prefix, f"/reports/{key}", view)))
 
     @app.callback(
         Output("reconcile-chart", "figure"),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from dash import Dash, Input, Output, State
+from dash import Dash, Input, Output, State, ctx, no_update
 
 from dmarcview.dashboard import given, url
 from dmarcview.dashboard.callbacks.desk import Desk
-from dmarcview.dashboard.pages import report, reports
+from dmarcview.dashboard.pages import probes, report, reports
 from dmarcview.dashboard.papers import MOST_KEY
 from dmarcview.dashboard.plain import plain
 
@@ -48,13 +48,17 @@ def register(app: Dash, desk: Desk) -> None:
         Output("raw-card", "hidden"),
         Input("report-key", "data"),
         Input("again", "data"),
+        Input("slow-version", "data"),
     )
-    def body(asked: Any, _: Any) -> tuple[Any, bool]:
+    def body(asked: Any, _: Any, __: Any) -> tuple[Any, Any]:
         key = given.word(asked, MOST_KEY)
+        counted = probes.in_report(desk.compared.probes().answer or (), key)
+        if ctx.triggered_id == "slow-version" and not counted:
+            return no_update, no_update
         found = papers.report(key)
         if found is None:
             return plain(report.missing(key)), True
-        return plain(report.body(found[0], found[1], f"{desk.prefix}raw/{key}.xml")), False
+        return plain(report.body(found[0], found[1], f"{desk.prefix}raw/{key}.xml", counted)), False
 
     @app.callback(
         Output("raw-body", "children"),

@@ -43,6 +43,7 @@ def layout() -> list[Any]:
                     note="Of what each accepted on complete days, the share that is in its reports. The thin line is "
                          "the 95 % interval.",
                 ),
+                html.Div(id="reconcile-probes"),
             ],
             id="reconcile-all",
             className="reconcile-all",

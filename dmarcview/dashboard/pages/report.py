@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import dash_mantine_components as dmc
 import pandas as pd
 from dash import dcc, html
 
 from dmarcview.dashboard import parts, text
-from dmarcview.dashboard.pages import reports
+from dmarcview.dashboard.pages import probes, reports
 
+if TYPE_CHECKING:
+    from dmarcview.reconcile.probes import Followed, Told
+
+Counted = Sequence[tuple["Followed", "Told"]]  # probes, each with the rows of this report that count it
 MOST_RECORDS = 500
 MOST_WARNINGS = 200
 XML_SHOWN = 200_000  # characters; the download has all
@@ -43,11 +48,11 @@ def missing(key: str) -> list[Any]:
     ]
 
 
-def body(facts: dict[Any, Any], records: pd.DataFrame, download: str) -> list[Any]:
+def body(facts: dict[Any, Any], records: pd.DataFrame, download: str, counted: Counted = ()) -> list[Any]:
     """The page of one report.
 
     `facts`: its row of the reports frame with the report's columns, `warning_list` (code, where), `errors`,
-    `auth_detail`; `records`: its rows with the public columns, the largest first.
+    `auth_detail`; `records`: its rows with the public columns, the largest first; `counted`: the probes that it counts.
     """
     words, tone, meaning = reports.standing(facts)
     noun = "record" if facts["records"] == 1 else "records"
@@ -66,6 +71,7 @@ def body(facts: dict[Any, Any], records: pd.DataFrame, download: str) -> list[An
             ],
             className="lead",
         ),
+        probes.said(counted),
         html.Div(
             [
                 parts.card("The report", parts.pairs(_report(facts))),
@@ -81,7 +87,7 @@ def body(facts: dict[Any, Any], records: pd.DataFrame, download: str) -> list[An
     out.append(
         parts.card(
             "Records",
-            record_table(records)
+            record_table(records, counted)
             if len(records)
             else html.P("This report has no record: the reporter saw no mail.", className="muted"),
             note=f"The {MOST_RECORDS} largest of {text.number(len(records))}; the export has all."
@@ -92,14 +98,17 @@ def body(facts: dict[Any, Any], records: pd.DataFrame, download: str) -> list[An
     return out
 
 
-def record_table(records: pd.DataFrame) -> Any:
-    """Every record in a row; identifiers keep their results beside them. On a phone each row becomes a card."""
+def record_table(records: pd.DataFrame, counted: Counted = ()) -> Any:
+    """Every record in a row; identifiers keep their results beside them. On a phone each row becomes a card.
+
+    Those that count a probe are marked.
+    """
     heads = ("Source", "Messages", "From", "DKIM", "SPF", "DMARC", "Treated")
     rows = [
         html.Tr(
             [
                 html.Td(cell, **parts.attributes({"data-head": head}), className="num" if head == "Messages" else None)
-                for head, cell in zip(heads, _record(row), strict=True)
+                for head, cell in zip(heads, _record(row, counted), strict=True)
             ]
         )
         for row in records.head(MOST_RECORDS).to_dict("records")
@@ -192,10 +201,13 @@ def _warnings(warnings: list[Any], errors: list[str], truncated: bool) -> Any:
     return html.Ul(lines, className="warnings")
 
 
-def _record(row: dict[Any, Any]) -> list[Any]:
+def _record(row: dict[Any, Any], counted: Counted) -> list[Any]:
+    source: Any = html.Code(text.show(row["source_ip"], 45))
+    if probes.counts(counted, row):
+        source = _lines([source, parts.chip("counts a probe", "good")])
     overrides = [text.show(o, 40) for o in _list(row.get("override_types"))]
     return [
-        html.Code(text.show(row["source_ip"], 45)),
+        source,
         text.number(row["count"]),
         _lines([text.show(row["header_from"], 64), _faint("envelope ", row.get("envelope_from"))]),
         _lines([_result(row.get("dkim_aligned")), *(_dkim(d) for d in _list(row.get("dkim"))[:4])]),
