@@ -96,11 +96,13 @@ class World:
         assert self.after(2 * DAY) == []
         return self
 
-    def reported(self, *signers: tuple[str, str, str], day: int = 9, messages: int = 50, name: str = "r") -> None:
+    def reported(
+        self, *signers: tuple[str, str, str], day: int = 9, messages: int = 50, by: str = "reporter.example"
+    ) -> None:
         """A report of a day on mail of an own source that was signed so."""
         rows = records(("192.0.2.1", messages, shape(signers=signers)))
-        one = report(f"{name}{day}", rows, begin=D0 + day * DAY, end=D0 + (day + 1) * DAY)
-        self.store.append_many([taken(f"{name}-{day}", one)])
+        one = report(f"{by}{day}", rows, submitter=by, begin=D0 + day * DAY, end=D0 + (day + 1) * DAY)
+        self.store.append_many([taken(f"{by}-{day}", one)])
         self.store.put_sources([SourceRow("example.org", "192.0.2.1", "own")])
 
 
@@ -301,9 +303,29 @@ def test_a_key_that_becomes_another_under_its_name_is_worth_a_word(world: World)
 def test_a_selector_that_appears_in_reports_is_looked_up_soon(world: World) -> None:
     world.learned()
     world.reported(("example.org", "s1", "fail"), day=11)
+    world.reported(("example.org", "s1", "fail"), day=11, by="second.example")
     world.answers.pop(("TXT", NAME))
     one = the(world.after(HOURS), "key_missing")
     assert (one.usual, "at the first look" in one.text) == (None, True)
+
+
+@pytest.mark.parametrize("names", [("evil.example",), ("n1.evil.example", "n2.evil.example", "n3.evil.example")])
+def test_one_stranger_makes_no_selector_up(world: World, names: tuple[str, ...]) -> None:
+    world.learned()
+    for by in names:
+        world.reported(*(("example.org", f"made{n}", "pass") for n in range(30)), day=11, messages=10**6, by=by)
+    assert world.after(2 * HOURS) == []
+
+
+def test_no_stranger_hides_the_loss_of_a_key_behind_selectors_of_his_own(world: World) -> None:
+    for day in (9, 10, 11):
+        world.reported(("example.org", "s1", "pass"), day=day)
+    world.learned()
+    for by in ("one.example", "two.example"):
+        world.reported(*(("example.org", f"made{n}", "pass") for n in range(30)), day=11, messages=10**6, by=by)
+    world.answers.pop(("TXT", NAME))
+    lost = [one for one in world.after(LOOK + 2 * CONFIRM_SECONDS) if one.cause == "selector s1 of example.org"]
+    assert the(lost, "key_missing").usual == 0.0
 
 
 # -- keys of our relay
@@ -535,7 +557,7 @@ def test_two_changes_in_a_week_are_one_cause_that_grows(world: World) -> None:
 
 
 def test_one_key_that_signs_for_two_domains_is_one_cause() -> None:
-    key = InUse("example.org", "s1", None, 5, date(2026, 1, 9))
+    key = InUse("example.org", "s1", None, 5, date(2026, 1, 9), 2)
     both = [Interest(domain, (key,)) for domain in ("example.org", "news.example.org")]
     rows = [Seen(one.domain, DKIM, key.name, "", D0, D0 + DAY) for one in both]
     found = the(findings(rows, both, D0 + DAY), "key_missing")

@@ -272,5 +272,6 @@ def test_selectors_in_use_are_those_of_senders_that_are_vouched_for(filled) -> N
     named = found[["dkim_domain", "selector", "messages", "passed"]].itertuples(index=False)
     assert [tuple(one) for one in named] == [("example.org", "s1", 9, 7), ("esp.example", "x", 7, 7)]
     assert set(found["last_day"].dt.strftime("%Y-%m-%d")) == {"2026-01-01"}
+    assert (set(found["days"]), set(found["organisations"])) == ({1}, {1})
     assert query.selectors(store, Filters(since=datetime.date(2026, 1, 2))).empty
     assert len(query.selectors(store, limit=1)) == 1

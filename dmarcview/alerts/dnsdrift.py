@@ -25,6 +25,7 @@ from .model import Finding, Member
 
 DAY = 86_400
 CHANGED_DAYS = 7  # so long a change is told
+WITNESSES = 2  # organisations that must name a selector whose key was never seen: one alone may have made it up
 RECENT_DAYS = 2  # a selector that the newest reports of its domain have not named for longer is out of use
 GRACE = DAY  # seconds in which a key that was just made need not be in the DNS
 TEXT_CHARACTERS = 200  # of a record in a text
@@ -42,6 +43,7 @@ class InUse:
     key: SigningKey | None = None  # when our relay signs with it
     messages: int = 0  # in recent reports
     last_day: date | None = None  # newest report day that has it
+    organisations: int = 0  # that reported it
 
     @property
     def name(self) -> str:
@@ -87,7 +89,7 @@ def findings(
         newest = max((key.last_day for key in one.keys if key.last_day), default=None)
         for key in one.keys:
             rows = records.get((domain, DKIM, key.name), ())
-            if rows and _used(key, newest):
+            if rows and _used(key, newest) and _real(key, rows):
                 members = keys.setdefault(key.name, (key, [], rows))[1]
                 members.append(Member(domain, key.messages, 0))  # how many of them failed is not known here
     for key, members, rows in keys.values():  # one key may sign for several domains
@@ -100,6 +102,11 @@ def _used(key: InUse, newest: date | None) -> bool:
     if key.key is not None:
         return True
     return key.last_day is not None and newest is not None and newest - key.last_day <= timedelta(days=RECENT_DAYS)
+
+
+def _real(key: InUse, rows: Rows) -> bool:
+    """Is there such a key, by the relay, the DNS or several reporters? A stranger's report may name any selector."""
+    return key.key is not None or key.organisations >= WITNESSES or any(row.value for row in rows)
 
 
 def _spf_cost(domain: str, rows: Rows) -> list[Finding]:

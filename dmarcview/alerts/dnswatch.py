@@ -7,6 +7,7 @@ share the work.
 
 from __future__ import annotations
 
+import heapq
 import logging
 import threading
 import time
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 DOMAINS = 1_000  # most that are watched
 LARGEST = 50  # of those that recent reports are about, beside the ones that are named in the settings
-SELECTORS = 20  # most of one domain, those of most messages
+SELECTORS = 20  # most of one domain: those whose key was seen, then those that most reporters name
 LEAST = 5  # messages with a selector that never passed, before it counts as in use
 REPORT_DAYS = 14  # of reports that tell which selectors are in use
 INTEREST_SECONDS = 900  # so long it is remembered whom to watch
@@ -233,18 +234,24 @@ def _checked(text: str) -> str:
 
 
 def _reported(store: Store, domains: Sequence[str], filters: Filters) -> dict[str, list[InUse]]:
-    """The keys of each domain's organisation that mail of its vouched senders carried, most messages first."""
-    found: dict[str, list[InUse]] = {domain: [] for domain in domains}
-    columns = ["domain", "dkim_domain", "selector", "messages", "passed", "last_day"]
+    """The keys of each domain's organisation that mail of its vouched senders carried, the surest first.
+
+    One reporter may claim any number of messages: how many reporters and days name a key counts before that.
+    """
+    found: dict[str, list[tuple[tuple[bool, int, int, int], InUse]]] = {domain: [] for domain in domains}
+    columns = ["domain", "dkim_domain", "selector", "messages", "passed", "last_day", "days", "organisations"]
     rows = query.selectors(store, filters, limit=None)[columns].to_numpy().tolist()
-    for domain, signer, selector, messages, passed, last in rows:
-        keys = found.get(domain)
-        if keys is None or len(keys) >= SELECTORS or (not passed and messages < LEAST):
+    seen = {(row.domain, row.name) for row in records_seen.history(store.ledger, domains) if row.lasts and row.value}
+    for domain, signer, selector, messages, passed, last, days, organisations in rows:
+        if domain not in found or (not passed and messages < LEAST):
             continue
         try:
-            key = InUse(checked_domain(signer), checked_selector(selector), None, messages, last.date())
+            key = InUse(checked_domain(signer), checked_selector(selector), None, messages, last.date(), organisations)
         except KeyFault:  # what a report says is not always a name
             continue
         if aligned(key.domain, domain):
-            keys.append(key)
-    return found
+            found[domain].append((((domain, key.name) in seen, organisations, days, messages), key))
+    return {
+        domain: [key for _, key in heapq.nlargest(SELECTORS, keys, lambda one: one[0])]
+        for domain, keys in found.items()
+    }

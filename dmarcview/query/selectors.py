@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dmarcview.organisation import organisational
+
 from .filters import SOURCE_CLASS, Filters, over_periods
 from .traffic import JOIN, window
 
@@ -23,21 +25,25 @@ def selectors(store: Store, filters: Filters = Filters(), *, limit: int | None =
     """One row a policy domain and signing key that mail of own and third-party sources carried, most messages first.
 
     Columns: domain, dkim_domain, selector (lower case); messages, passed (messages with a good signature of it);
-    last_day (datetime64[s], the newest report's last day that has it). Of `filters`, days, domains, submitter and trust
-    count. Signatures without a selector, as some reporters write them, are left out.
+    last_day (datetime64[s], the newest report's last day that has it); days (on which periods end that have it) and
+    organisations (that reported it). Of `filters`, days, domains, submitter and trust count. Signatures without a
+    selector, as some reporters write them, are left out.
     """
     asked = over_periods(filters)
     # a signature that stands twice in a record is one: distinct before they become rows
     sql = (
-        f'with carried as (select c.domain, "end", "count", {_NAMED} as named, {_GOOD} as good from records c {JOIN} '
-        f"where {asked.where} and {SOURCE_CLASS} in {VOUCHED}), "
-        'signed as (select domain, "end", "count", good, unnest(named) as x from carried) '
+        f'with carried as (select c.domain, submitter, "end", "count", {_NAMED} as named, {_GOOD} as good '
+        f"from records c {JOIN} where {asked.where} and {SOURCE_CLASS} in {VOUCHED}), "
+        'signed as (select domain, submitter, "end", "count", good, unnest(named) as x from carried) '
         'select domain, x.d as dkim_domain, x.s as selector, cast(sum("count") as bigint) as messages, '
         'cast(coalesce(sum("count") filter (where list_contains(good, x)), 0) as bigint) as passed, '
-        'cast(max("end" - interval 1 second) as date) as last_day '
+        'cast(max("end" - interval 1 second) as date) as last_day, '
+        'count(distinct cast("end" - interval 1 second as date)) as days, list(distinct submitter) as submitters '
         "from signed where x.s is not null and x.d is not null group by all "
         "order by messages desc, domain, dkim_domain, selector"
     )
     top = "" if limit is None else f" limit {int(limit)}"
     store.rollup.ready_sources(store.ledger)
-    return store.engine.frame(sql + top, asked.params, window(store, filters))
+    found = store.engine.frame(sql + top, asked.params, window(store, filters))
+    organisations = [len({organisational(name) for name in names}) for names in found.pop("submitters")]
+    return found.assign(organisations=organisations)
