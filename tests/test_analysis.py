@@ -284,6 +284,7 @@ def test_a_higher_threshold_costs_days_and_saves_false_alarms() -> None:
 def test_text_of_strangers_is_safe_in_every_label() -> None:
     labels = charts.unique([HOSTILE, HOSTILE, None, "a"])
     assert len(set(labels)) == 4
+    assert charts.unique(["a", "a (3)", "a", "a", "a (2)"]) == ["a", "a (3)", "a (2)", "a (4)", "a (2) (2)"]
     assert all("<" not in label and "\u202e" not in label for label in labels)
     rates = pd.DataFrame({"share": [0.5], "low": [0.4], "high": [0.6], "messages": [10]})
     drawn = renderer.Offline().to_mimebundle(charts.points([HOSTILE], rates, "t").to_dict())

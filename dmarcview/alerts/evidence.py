@@ -5,6 +5,7 @@ The counts are those that the incident was judged by, so their sum over its days
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,14 +62,14 @@ def of(store: Store, finding: Finding, now: int, *, verified: bool = True) -> Ev
         return Evidence(REPORTS, _daily(counted, np.ones_like(counted), np.zeros_like(counted), first, last), None)
     if not charted(finding):
         return None
-    found = load(store, today, verified=verified, history=today - first, domain=finding.domain)
+    domains = [finding.domain] if finding.domain else [member.name for member in finding.members]
+    found = load(store, today, verified=verified, history=today - first, domain=finding.domain or None)
     if finding.kind == "forged":
         sender = "" if finding.cause == waves.NOBODY else finding.cause
-        volume = Volume(finding.domain, sender)
-        cells, place = found.forged, found.volumes.index(volume) if volume in found.volumes else -1
+        cells, places = found.forged, _places(found.volumes, [Volume(domain, sender) for domain in domains])
     else:
-        cells, place = found.cells, _place(found.series, finding)
-    of_it = cells.series == place
+        cells, places = found.cells, _places(found.series, _series(found.series, finding, domains))
+    of_it = np.isin(cells.series, places)
     daily = _daily(cells.day[of_it], cells.total[of_it], cells.failed[of_it], first, last)
     return Evidence(
         VOLUME if finding.kind == "forged" else RATE, daily, finding.usual,
@@ -76,11 +77,20 @@ def of(store: Store, finding: Finding, now: int, *, verified: bool = True) -> Ev
     )  # fmt: skip
 
 
-def _place(series: tuple[Series, ...], finding: Finding) -> int:
-    """The series that a finding of rates tells the counts of: the group that is its cause, else the whole domain."""
-    whole = Series(finding.domain, MECHANISMS[finding.kind], "")
-    group = whole._replace(group=finding.cause)
-    return series.index(group if group in series else whole) if whole in series else -1
+def _series(series: Sequence[Series], finding: Finding, domains: Iterable[str]) -> list[Series]:
+    """The series that a finding of rates tells the counts of: the group that is its cause, else each whole domain."""
+    known, out = set(series), []
+    for domain in domains:
+        whole = Series(domain, MECHANISMS[finding.kind], "")
+        group = whole._replace(group=finding.cause)
+        out.append(group if group in known else whole)
+    return out
+
+
+def _places(known: Sequence[Hashable], wanted: Iterable[Hashable]) -> list[int]:
+    """Where these stand among the known; those that do not are left out."""
+    place = {one: number for number, one in enumerate(known)}
+    return [place[one] for one in wanted if one in place]
 
 
 def _daily(day: Ints, total: Ints, failed: Ints, first: int, last: int) -> pd.DataFrame:

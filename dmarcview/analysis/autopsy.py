@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from typing import NamedTuple
 
@@ -43,9 +44,18 @@ def listed(findings: Sequence[Finding]) -> pd.DataFrame:
 
 
 def pick(findings: Sequence[Finding], wanted: str = "") -> Finding | None:
-    """The incident of a failing rate whose name holds `wanted` and that hit most mail; None: there is none."""
+    """The incident of a failing rate whose name holds `wanted` and that hit most mail; None: there is none.
+
+    Of one that hit many domains, the part of the domain that it hit most: a series is of one domain.
+    """
     rates = [one for one in findings if one.kind in MECHANISM and wanted in one.fingerprint]
-    return max(rates, key=lambda one: (one.failed, one.fingerprint)) if rates else None
+    if not rates:
+        return None
+    found = max(rates, key=lambda one: (one.failed, one.fingerprint))
+    if found.domain:
+        return found
+    worst = max(found.members, key=lambda one: (one.failed, one.name))
+    return replace(found, domain=worst.name, failed=worst.failed, total=worst.total)
 
 
 def cells(found: Loaded, finding: Finding, receipts: Sequence[Receipt]) -> pd.DataFrame:
@@ -79,8 +89,6 @@ def cells(found: Loaded, finding: Finding, receipts: Sequence[Receipt]) -> pd.Da
 
 def method_of(found: Loaded, threshold: float = 0.0) -> Method:
     """The method of the whole store, for one series alone: with the threshold that its many series have."""
-    from dataclasses import replace
-
     return replace(METHOD, threshold=threshold or METHOD.level(len(found.series)))
 
 

@@ -132,11 +132,15 @@ def marker(part: Series) -> dict[str, Any]:
 
 def unique(names: Iterable[Any]) -> list[str]:
     """Labels that are safe to draw and all differ: what would be drawn in one place gets a number."""
-    out: list[str] = []
+    taken: dict[str, None] = {}  # in order
     for name in names:
-        label = text.chart(name, LABEL) or "–"
-        out.append(label if label not in out else f"{label} ({sum(o.startswith(label) for o in out) + 1})")
-    return out
+        label = first = text.chart(name, LABEL) or "–"
+        number = 1
+        while label in taken:
+            number += 1
+            label = f"{first} ({number})"
+        taken[label] = None
+    return list(taken)
 
 
 def who(frame: pd.DataFrame) -> list[str]:

@@ -1,0 +1,40 @@
+"""An incident of several domains has the days of them all behind it; a notebook shows the one that it hit most."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dmarcview.alerts import evidence, overdue, series
+from dmarcview.alerts.evaluate import evaluate
+from dmarcview.analysis import autopsy
+from dmarcview.config import read
+from dmarcview.store import SourceRow
+from tests.reconcile_world import seen, told, world
+from tests.store_data import D0, DAY
+
+HOST = "192.0.2.99"  # sends for all of them
+DOMAINS = {"a.example": 20, "b.example": 30, "c.example": 25}  # messages a day and reporter
+DAYS, FAILS = 60, 54  # days since D0
+NOW = D0 + DAYS * DAY + DAY // 2
+
+
+def test_an_incident_of_many_domains_has_its_days_and_its_worst_domain(tmp_path: Path) -> None:
+    reports = [
+        told((HOST, count, seen(*["fail" if day >= FAILS else "pass"] * 2, d=name, header_from=name)), day=day, by=by,
+             domain=name)
+        for day in range(DAYS) for name, count in DOMAINS.items() for by in ("far.test", "away.test")
+    ]  # fmt: skip
+    with world(tmp_path, [], reports, now=NOW) as store:
+        store.put_sources([SourceRow(name, HOST, "own", first_seen=D0) for name in DOMAINS])
+        found = [one for one in evaluate(store, read("", {}, tmp_path), NOW) if one.cleared is None]
+        (one,) = [one for one in found if one.kind == "dmarc_failing"]
+        assert (one.domain, one.cause, {member.name for member in one.members}) == ("", HOST, set(DOMAINS))
+        days = evidence.of(store, one, NOW)
+        assert days is not None
+        during = days.daily[days.daily["day"].dt.date >= one.first_day]
+        assert (during["failed"].sum(), during["total"].sum()) == (one.failed, one.total)
+        picked = autopsy.pick(found, "dmarc_failing")
+        assert picked is not None
+        assert (picked.domain, picked.failed) == ("b.example", 6 * 2 * 30)
+        cells = autopsy.cells(series.load(store, NOW // DAY), picked, overdue.load(store, NOW))
+        assert cells["failed"].sum() == picked.failed
