@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
@@ -23,6 +24,8 @@ WORTH_SHARE = 0.02  # of a source's mail that fails
 ALMOST_NONE, ALMOST_ALL = 0.05, 0.9
 SILENT_DAYS = 3  # a usual reporter that is missing this long is named
 MOST_ITEMS = 7
+MOST_ENDED = 5
+GOOD_WORDS = "Your own mail is in order. "
 TITLE_CHARS, WHY_CHARS = 160, 400
 
 
@@ -76,8 +79,20 @@ def totals(daily: pd.DataFrame, *, as_asked: bool = False) -> Totals:
     return Totals(len(done), *(int(done[n].sum()) if len(done) else 0 for n in names))
 
 
-def judge(now: Totals, window: str) -> Verdict:
-    """The sentence of the overview; `window` reads like `in the 30 days to 20 Nov`."""
+def judge(now: Totals, window: str, acts: int = 0) -> Verdict:
+    """The sentence of the overview; `window` reads like `in the 30 days to 20 Nov`.
+
+    While `acts` incidents ask for action nothing is simply good, and that is said first.
+    """
+    asks = f"{acts} incident{'s' * (acts != 1)} ask{'s' * (acts == 1)} for action. " if acts else ""
+    said = _judged(now, window)
+    if not asks:
+        return said
+    sentence = said.sentence.removeprefix(GOOD_WORDS)
+    return said._replace(level="watch" if said.level in ("good", "none") else said.level, sentence=asks + sentence)
+
+
+def _judged(now: Totals, window: str) -> Verdict:
     if now.messages == 0:
         return Verdict("none", "No mail was reported " + window + ".", "")
     delivered = now.unknown_delivered
@@ -100,7 +115,7 @@ def judge(now: Totals, window: str) -> Verdict:
         return Verdict("watch", f"Your own mail mostly passes. {numbers}.", forged)
     if delivered > now.own_pass * 0.05:
         return Verdict("watch", f"Your own mail is in order, yet forgeries get through. {numbers}.", forged)
-    return Verdict("good", f"Your own mail is in order. {numbers}.", forged)
+    return Verdict("good", f"{GOOD_WORDS}{numbers}.", forged)
 
 
 def attention(sources: pd.DataFrame, arrivals: pd.DataFrame, policies: dict[str, str]) -> list[Item]:
@@ -141,6 +156,27 @@ def incidents(found: Sequence[Incident]) -> list[Item]:
                  text.show(finding.check, WHY_CHARS), None, one.id, finding.domain, frozenset(names))
         )  # fmt: skip
     return out
+
+
+def ended(found: Sequence[Incident], since: date, until: date) -> list[Item]:
+    """Incidents that are over and were going on within these days, the gravest and newest first, with what they hit."""
+    within = [one for one in found if one.finding.first_day <= until and one.finding.last_day >= since]
+    ranked = sorted(within, key=lambda one: one.finding.last_day, reverse=True)
+    ranked.sort(key=lambda one: one.finding.level != ACT)
+    return [
+        Item("none", text.show(one.finding.title, TITLE_CHARS),
+             text.show(f"{_days(one.finding.first_day, one.finding.last_day)}: {said.counts(one.finding)}.", WHY_CHARS),
+             "", None, one.id, one.finding.domain)
+        for one in ranked
+    ]  # fmt: skip
+
+
+def _days(first: date, last: date) -> str:
+    """`5 Nov`, `5 to 8 Nov`, `29 Oct to 3 Nov`."""
+    if first == last:
+        return words_of.day(last)
+    begin = f"{first.day}" if (first.month, first.year) == (last.month, last.year) else words_of.day(first)
+    return f"{begin} to {words_of.day(last)}"
 
 
 def merged(first: Sequence[Item], rest: Sequence[Item]) -> list[Item]:

@@ -139,7 +139,10 @@ def _overview(world: World, browser: Browser, filled: Filled, today: date) -> li
     """The Overview shows the lost key, the host outside SPF, the silent reporter, the spoof wave and the new sender."""
     url, span = world.up().url, f"from={today - timedelta(days=SHOWN)}&to={today - timedelta(days=1)}"
     browser.open(f"{url}?domain={RELAYED}&{span}")
-    found = attention(browser.text("overview-attention", "li"), [one.domain for one in REPORTERS if one.silent_since])
+    shown = browser.text("overview-attention", "li")
+    found = attention(shown, [one.domain for one in REPORTERS if one.silent_since])
+    over = [one for one in check_alerts.wanted() if not one.open and one.domain == RELAYED]
+    found += [f"overview: nothing says that {one.cause} was at fault" for one in over if one.cause not in shown]
     found += key_lost(browser.table("rate"), days(today, "mail.example.org"))
     browser.open(f"{url}?domain={ATTACKED}&{span}")
     appeared = today - timedelta(days=next(one.since for one in SENDERS if one.name.startswith("Quick Survey")))
@@ -231,7 +234,7 @@ def _alerts(world: World, browser: Browser, filled: Filled, today: date) -> list
 CHECKS: tuple[Callable[[World, Browser, Filled, date], list[str]], ...] = (
     _reconcile,
     _reconcile_page,
+    _alerts,  # what it finds is on the next page
     _overview,
     _new_sender,
-    _alerts,
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 from dash import Dash, Input, Output, State, ctx, no_update
 
-from dmarcview.alerts.words import ACT
+from dmarcview.alerts.said import acts as acting
 from dmarcview.dashboard import figures, given, url, verdict
 from dmarcview.dashboard.callbacks.desk import Desk, twin
 from dmarcview.dashboard.pages import overview, sources
@@ -40,15 +40,22 @@ def register(app: Dash, desk: Desk) -> None:
         now = verdict.totals(daily, as_asked=chosen)
         before = verdict.totals(frames.daily_before(view), as_asked=chosen)
         since, until = frames.window(view)
-        known = desk.alerts.known(view).open
-        acts = sum(one.finding.level == ACT and one.acked is None for one in known)
+        known = desk.alerts.known(view)
+        acts = sum(map(acting, known.open))
         banner: Any = overview.sentence(now, since, until, acts)
         if not now.messages:
             banner = overview.nothing_here(view, url.href(desk.prefix, "/", url.View()))
-        found = verdict.incidents(known)
+        found = verdict.incidents(known.open)
         items = verdict.merged(found, verdict.attention(frames.sources(view), arrivals, frames.policies()))
-        more = overview.more_incidents(len(found) - verdict.MOST_ITEMS, url.href(desk.prefix, "/alerts", view))
-        todo = overview.attention(items, now, lambda item: _place(desk, view, item), more)
+        alerts = url.href(desk.prefix, "/alerts", view)
+
+        def place(item: verdict.Item) -> str:
+            return _place(desk, view, item)
+
+        todo = overview.attention(
+            items, now, place, overview.more_incidents(len(found) - verdict.MOST_ITEMS, alerts),
+            overview.ended(verdict.ended(known.ended, since, until), place, alerts),
+        )  # fmt: skip
         table = overview.domain_table(
             frames.domains(view), lambda name: url.href(desk.prefix, "/", replace(view, domain=name))
         )

@@ -147,12 +147,8 @@ def window_words(since: date, until: date) -> str:
 
 
 def sentence(now: Totals, since: date, until: date, acts: int = 0) -> html.Div:
-    """The verdict as a banner; `acts` incidents ask for action, and then nothing is simply good."""
-    said = verdict.judge(now, window_words(since, until))
-    if acts:
-        asks = "1 incident asks for action." if acts == 1 else f"{acts} incidents ask for action."
-        level = "watch" if said.level in ("good", "none") else said.level
-        said = said._replace(level=level, detail=f"{asks} {said.detail}".strip())
+    """The verdict as a banner; `acts` incidents ask for action."""
+    said = verdict.judge(now, window_words(since, until), acts)
     return html.Div(
         [parts.mark(said.level), html.Div([html.P(said.sentence), html.P(said.detail) if said.detail else None])],
         className=f"verdict verdict-{said.level}",
@@ -203,12 +199,12 @@ def tiles(now: Totals, before: Totals) -> list[html.Div]:
     ]
 
 
-def attention(items: list[verdict.Item], now: Totals, link: Callable[[verdict.Item], str], more: Any = None) -> Any:
-    """The list; says so when there is nothing to do. `more` stands below it."""
+def attention(items: list[verdict.Item], now: Totals, link: Callable[[verdict.Item], str], *below: Any) -> Any:
+    """The list; says so when there is nothing to do. The rest stands below it."""
     if not items:
         good = now.own > 0 and now.own_fail == 0
         words = "No message of your own failed." if good else "No source you vouch for fails in a way worth your time."
-        return html.P([parts.mark("good"), words], className="calm", id="attention-none")
+        return html.Div([html.P([parts.mark("good"), words], className="calm", id="attention-none"), *below])
     listed = html.Ol(
         [
             html.Li(
@@ -229,7 +225,7 @@ def attention(items: list[verdict.Item], now: Totals, link: Callable[[verdict.It
         ],
         className="attention",
     )
-    return html.Div([listed, more])
+    return html.Div([listed, *below])
 
 
 def _action(item: verdict.Item) -> list[Any]:
@@ -242,6 +238,25 @@ def more_incidents(count: int, href: str) -> Any:
     if count <= 0:
         return None
     return html.P(dcc.Link(f"{count} more open incident{'s' * (count != 1)}", href=href, className="way"))
+
+
+def ended(items: list[verdict.Item], link: Callable[[verdict.Item], str], href: str) -> Any:
+    """The incidents of these days that are over; None without any."""
+    if not items:
+        return None
+    shown = [
+        html.Li([dcc.Link(item.title, href=link(item)), html.Span(f" {item.cause}", className="muted")])
+        for item in items[: verdict.MOST_ENDED]
+    ]
+    more = len(items) - verdict.MOST_ENDED
+    return html.Div(
+        [
+            html.H3("Ended in these days"),
+            html.Ul(shown, className="reasons small"),
+            html.P(dcc.Link(f"{more} more", href=href, className="way")) if more > 0 else None,
+        ],
+        id="overview-ended",
+    )
 
 
 def freshness(days: pd.DataFrame, arrivals: pd.DataFrame) -> Any:
