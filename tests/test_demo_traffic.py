@@ -148,6 +148,11 @@ def test_hourly_reports_are_new_and_never_end() -> None:
     assert len({made.report_id for made in some}) == 40
     assert all(made.end - made.begin == 3600 and made.messages > 0 for made in some)
     assert not {made.report_id for made in some} & {made.report_id for made in months()}
+    many = sum(next(hours).messages for _ in range(500))  # more than an hour of the demo's
+    day = sum(made.messages for made in of("example.com", 2, 1)) + sum(
+        made.messages for made in of("example.net", 2, 1)
+    )
+    assert many < 0.5 * day
 
 
 def test_counts_follow_their_mean() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import smtplib
 import sys
@@ -21,7 +22,8 @@ from dmarcview.demo.story import REPORTERS, STORY
 from dmarcview.demo.traffic import Made
 from dmarcview.demo.world import STRANGER, DemoError, World
 
-PAUSE = 3.0  # seconds between two live mails
+PAUSE, CALM_PAUSE = 3.0, 15.0  # seconds between two live mails, at first and later
+LIVELY = 60  # mails
 FORGED_EVERY = 8  # one mail in so many is a stranger's
 LETTER_EVERY = 2  # after so many report mails one leaves by the relay
 MARK = "demo.json"  # tells a kept demo from somebody's folder
@@ -81,13 +83,14 @@ def show(place: Path, *, port: int, today: date | None = None) -> int:
                 return 0
             url = world.up().url
             print(f"\n  Open {url}\n\n  Up after {time.monotonic() - started:.0f} s. Ctrl-C ends it.", flush=True)
+            print(f"  Ask it from another terminal: {command()} summary --config {world.config}")
             print("\n  What to look for:")
             for age, what in STORY:
                 print(f"    {age:3} days ago  {what}")
             print("\n  Report mails now arrive over SMTP, and a shop's letters leave by the relay; the numbers move:",
                   flush=True)  # fmt: skip
             for number, live in enumerate(lives(today, int(time.time()))):
-                if stop.wait(PAUSE):
+                if stop.wait(PAUSE if number < LIVELY else CALM_PAUSE):
                     break
                 if not world.running():
                     raise DemoError(f"serve ended:\n{world.log()}")
@@ -99,6 +102,12 @@ def show(place: Path, *, port: int, today: date | None = None) -> int:
             signal.signal(number, handler)
     print("\nStopped.")
     return 0
+
+
+def command() -> str:
+    """How a person calls this very program."""
+    name = shutil.which("dmarcview")
+    return "dmarcview" if name else str(Path(sys.executable).with_name("dmarcview"))
 
 
 def lives(today: date, now: int) -> Iterator[Live]:

@@ -96,6 +96,10 @@ def year(today: date, *, seed: int = SEED, days: int = DAYS, upto: int = 1) -> I
                     yield made
 
 
+# of a day's mail that one of the endless reports tells of: an evening of them must not look like a wave
+HOURLY = 0.01
+
+
 def hours(today: date, *, seed: int = SEED) -> Iterator[Made]:
     """Endless small reports on single hours of the last days: what the demo sends once the late ones are out.
 
@@ -107,7 +111,7 @@ def hours(today: date, *, seed: int = SEED) -> Iterator[Made]:
         rng = Random(f"{seed}/hour/{turn}")  # noqa: S311 - traffic, no secret
         age = 1 + turn % 3
         domain, reporter = rng.choice(DOMAINS), rng.choice(reporters)
-        whole = report(today, age, domain, reporter, seed=seed + 1 + turn, scale=0.2, relayed=False)
+        whole = report(today, age, domain, reporter, seed=seed + 1 + turn, scale=HOURLY, relayed=False)
         turn += 1
         if whole is None or not whole.records:
             continue
