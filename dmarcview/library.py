@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields as fields_of
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ class Library(Store):
 
         `fields` are those of `query.Sent`: `to="example.net"`.
         """
-        return query.sent(self, asked if asked is not None else query.Sent(**fields), limit=None)
+        return query.sent(self, asked if asked is not None else query.Sent(**_known(query.Sent, fields)), limit=None)
 
     def probes(self, *, receivers: Mapping[str, str] | None = None, verified: bool = True) -> pd.DataFrame:
         """What became of the probes of `dmarcview test loop`; the columns of `reconcile.probes.table`."""
@@ -66,5 +67,13 @@ class Library(Store):
         return reconcile.reconcile(self, _filters(filters, fields), receivers).rows
 
 
-def _filters(filters: Filters | None, fields: dict[str, Any]) -> Filters:
-    return filters if filters is not None else Filters(**fields)
+def _filters(filters: Filters | None, given: dict[str, Any]) -> Filters:
+    """Raises TypeError for a name that is no filter."""
+    return filters if filters is not None else Filters(**_known(Filters, given))
+
+
+def _known(kind: type, given: dict[str, Any]) -> dict[str, Any]:
+    names = [field.name for field in fields_of(kind)]
+    if wrong := [name for name in given if name not in names]:
+        raise TypeError(f"there is no filter {', '.join(wrong)}; there are {', '.join(names)}")
+    return given

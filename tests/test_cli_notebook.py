@@ -15,6 +15,13 @@ from dmarcview.analysis import shelf
 from dmarcview.cli import main
 from dmarcview.commands import notebook as command
 from dmarcview.exits import WRONG_USE
+from dmarcview.store import Store
+
+
+def made(folder: Path) -> Path:
+    """A folder with an empty store."""
+    Store.open(folder).close()
+    return folder
 
 
 def parameters(path: Path) -> dict[str, Any]:
@@ -38,6 +45,7 @@ def test_a_copy_has_the_own_store_and_filters_in_its_parameters(tmp_path: Path, 
     settings = tmp_path / "dmarcview.toml"
     settings.write_text('[data]\ndir = "my data"\n[trust]\nunverified = true\n[reconcile]\n'
                         'receivers = {"mx.example.net" = "example.net"}\n')  # fmt: skip
+    made(tmp_path / "my data")
     said = main(["notebook", "6", "--config", str(settings), "--dir", str(tmp_path / "work"), "--no-open", "--domain",
                  "example.org", "--domain", 'e"x.example', "--since", "2026-01-31"])  # fmt: skip
     assert said == 0
@@ -50,13 +58,20 @@ def test_a_copy_has_the_own_store_and_filters_in_its_parameters(tmp_path: Path, 
 
 
 def test_a_copy_that_is_there_is_never_written_over(tmp_path: Path, capsys: Any) -> None:
-    words = ["notebook", "quickstart", "--data", str(tmp_path), "--dir", str(tmp_path), "--no-open"]
+    words = ["notebook", "quickstart", "--data", str(made(tmp_path)), "--dir", str(tmp_path), "--no-open"]
     assert main(words) == 0
     mine = tmp_path / "01-quickstart.ipynb"
     mine.write_text("my own work")
     assert main(words) == WRONG_USE
     assert mine.read_text() == "my own work"
     assert "is there already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["notebook", "1", "--no-open"], ["alerts", "test"], ["alerts", "check"]])
+def test_a_store_that_is_not_there_is_said_and_not_made(words: list[str], tmp_path: Path, capsys: Any) -> None:
+    assert main([*words, "--data", str(tmp_path / "typo")]) == WRONG_USE
+    assert "there is no store in" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["none-such", "1x", "-", "0"])
@@ -89,7 +104,7 @@ def test_without_jupyterlab_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
-    assert main(["notebook", "1", "--data", str(tmp_path), "--dir", str(tmp_path)]) == 0
+    assert main(["notebook", "1", "--data", str(made(tmp_path)), "--dir", str(tmp_path)]) == 0
     assert "pip install 'dmarcview[notebook]'" in capsys.readouterr().out
 
 

@@ -213,7 +213,7 @@ def test_a_line_without_any_report_links_to_what_was_sent_alone() -> None:
 
 def test_filters_narrow_the_comparison_and_results_are_not_asked(frames: ReconcileFrames, found: Compared) -> None:
     assert asked(frames, url.View(result="fail")) is found
-    assert "does not apply" in drawn(page_of.words(True, "fail"))
+    assert "does not apply" in page_of.words("fail")
     forwarded = asked(frames, url.View(source_class="forwarder"))
     assert set(forwarded.findings["code"]) == {"forwarded"}
     assert forwarded.totals.sent == 0

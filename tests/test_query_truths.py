@@ -250,11 +250,20 @@ def test_a_filter_by_network_or_unknown_word(filled) -> None:
     store = filled(report())
     assert query.sources(store, Filters(source_ip="192.0.2.0/24"))["messages"].tolist() == [5]
     assert query.sources(store, Filters(source_ip="192.0.2.0/30"))["messages"].tolist() == [5]
-    for bad in ({"source_class": "x"}, {"result": "x"}, {"source_ip": "x"}):
-        with pytest.raises(ValueError, match="x"):
+    for bad in ({"source_class": "x"}, {"result": "x"}, {"source_ip": "x"}, {"since": "x"}, {"until": 20_260_131}):
+        with pytest.raises(ValueError, match=r"x|2026-01-31"):
             Filters(**bad)
     hostile = Filters(domains=("x'; drop table sources; --",), submitter="' or 1=1 --")
     assert len(query.daily(store, hostile)) == 0
+
+
+def test_days_and_a_domain_may_be_given_as_text(filled) -> None:
+    day = datetime.date(2026, 1, 31)
+    asked = Filters(since="2026-01-31", until=datetime.datetime(2026, 1, 31, 9), domains="Example.org.")  # type: ignore[arg-type]
+    assert (asked.since, asked.until, asked.domains) == (day, day, ("example.org",))
+    assert query.Sent(since="2026-01-31", domains="example.org") == query.Sent(since=day, domains=("example.org",))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="there is no filter domain; there are domains, since"):
+        filled(report()).daily(domain="example.org")
 
 
 def test_selectors_in_use_are_those_of_senders_that_are_vouched_for(filled) -> None:

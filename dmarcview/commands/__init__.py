@@ -21,10 +21,17 @@ def settings(args: argparse.Namespace, *, look: bool = False) -> Config:
 
 def open_store(config: Config, *, read_only: bool = False) -> Store:
     """The store of these settings. One that is only read must exist already. Raises StoreError, Misuse."""
-    from dmarcview.config import data_dir
     from dmarcview.upkeep import open_store as open_it
 
-    if read_only and not config.data.url and not (data_dir(config) / "ledger.sqlite").exists():
+    if read_only:
+        require_store(config)
+    return open_it(config, read_only=read_only)
+
+
+def require_store(config: Config) -> None:
+    """Raise Misuse where there is no store: a question makes none, nor does a word on what must be in it."""
+    from dmarcview.config import data_dir
+
+    if not config.data.url and not (data_dir(config) / "ledger.sqlite").exists():
         what = "name one with --data, import reports, or start `dmarcview serve`"
         raise Misuse(f"there is no store in {data_dir(config)}; {what}")
-    return open_it(config, read_only=read_only)

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from dmarcview.alerts import said
-from dmarcview.commands import open_store, settings
+from dmarcview.commands import open_store, require_store, settings
 from dmarcview.commands.ask import catch_up, iso
 from dmarcview.commands.label import who
 from dmarcview.exits import REFUSED, TAKEN, Misuse
@@ -24,7 +24,9 @@ def run(args: argparse.Namespace) -> int:
     """Dispatch the actions."""
     actions = {"check": _check, "list": _list, "show": _show, "ack": _ack, "mute": _mute, "test": _test,
                "backtest": _backtest}  # fmt: skip
-    return actions[args.action](args, settings(args))
+    config = settings(args)
+    require_store(config)
+    return actions[args.action](args, config)
 
 
 def _check(args: argparse.Namespace, config: Config) -> int:

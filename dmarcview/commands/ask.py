@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from dmarcview.commands import open_store, settings
+from dmarcview.commands import open_store, require_store, settings
 from dmarcview.commands.complete import as_json, note, open_days, rated
 from dmarcview.exits import TAKEN, Misuse
 from dmarcview.terminal import facts, number, print_json, safe, share, table
@@ -71,7 +71,7 @@ def catch_up(config: Config) -> None:
     from dmarcview.store import StoreError
     from dmarcview.upkeep import classify
 
-    open_store(config, read_only=True).close()  # there must be one: a question makes no store
+    require_store(config)
     try:
         with open_store(config) as store:
             classify(store, config, int(time.time()))

@@ -6,7 +6,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING, Any
 
-from dmarcview.commands import open_store, settings
+from dmarcview.commands import open_store, require_store, settings
 from dmarcview.commands.sent import ship
 from dmarcview.commands.test import DELIVERED, hand_in, tell, watch
 from dmarcview.exits import REFUSED, TAKEN, Misuse
@@ -74,7 +74,7 @@ def _found(config: Config, limit: int | None, tag: str | None = None) -> list[Fo
     """What is known of the probes now."""
     from dmarcview.reconcile.probes import follow
 
-    open_store(config, read_only=True).close()  # there must be one: a question makes no store
+    require_store(config)
     ship(config)
     with open_store(config, read_only=True) as store:
         found = follow(store, config.reconcile.receivers, limit=limit, tag=tag, verified=not config.trust.unverified)

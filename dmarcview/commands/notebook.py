@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dmarcview.commands import settings
+from dmarcview.commands import require_store, settings
 from dmarcview.commands.ask import day
 from dmarcview.exits import TAKEN, Misuse
 from dmarcview.terminal import print_json, safe, table
@@ -33,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
         names = ", ".join(one.name for one in shelf.notebooks())
         raise Misuse(f"no one notebook is called {safe(args.name)}; there are {names}")
     config = settings(args)
+    require_store(config)
     from dmarcview.config import data_dir
 
     values = {

@@ -7,7 +7,7 @@ import os
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from dmarcview.commands import open_store, settings
+from dmarcview.commands import open_store, require_store, settings
 from dmarcview.commands.ask import rows
 from dmarcview.config import data_dir
 from dmarcview.exits import TAKEN, Misuse
@@ -76,7 +76,7 @@ def ship(config: Config) -> None:
 
     queue = data_dir(config) / "relay" / FILE
     if not queue.exists() or queue.stat().st_uid != os.geteuid():  # a question makes no store, but for a relay of ours
-        open_store(config, read_only=True).close()
+        require_store(config)
     try:
         with open_store(config) as store:
             Shipping(data_dir(config) / "relay", store.ledger).step()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import calendar
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from dmarcview.store.plan import DOUBT, MAIN
@@ -37,8 +38,9 @@ SOURCE_CLASS = "coalesce(s.source_class, 'unknown')"
 class Filters:
     """Bounds of a question; None means all.
 
-    `since` is the first UTC day, `until` the day after the last. `source_class` is one of CLASSES, `result` one of
-    RESULTS, `source_ip` an address or a network. `verified` True leaves out report mails that nobody vouches for.
+    `since` is the first UTC day, `until` the day after the last, each a date or its text, `2026-01-31`. `source_class`
+    is one of CLASSES, `result` one of RESULTS, `source_ip` an address or a network. `verified` True leaves out report
+    mails that nobody vouches for.
     """
 
     domains: tuple[str, ...] | None = None
@@ -51,8 +53,10 @@ class Filters:
     verified: bool = True
 
     def __post_init__(self) -> None:
+        for name in ("since", "until"):
+            object.__setattr__(self, name, as_day(name, getattr(self, name)))
         if self.domains is not None:
-            object.__setattr__(self, "domains", tuple(sorted({d.lower().rstrip(".") for d in self.domains})))
+            object.__setattr__(self, "domains", as_domains(self.domains))
         if self.source_class is not None and self.source_class not in CLASSES:
             raise ValueError(f"source_class is one of {', '.join(CLASSES)}, not {self.source_class!r}")
         if self.result is not None and self.result not in RESULTS:
@@ -74,6 +78,25 @@ class Filters:
     def end(self) -> int | None:
         """The second after the last."""
         return None if self.until is None else calendar.timegm(self.until.timetuple())
+
+
+def as_day(name: str, value: date | str | None) -> date | None:
+    """A day as it may be given in Python. Raises ValueError."""
+    if isinstance(value, str):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            raise ValueError(f"{name} is a day like 2026-01-31, not {value!r}") from None
+    if isinstance(value, datetime):
+        return value.date()
+    if value is not None and not isinstance(value, date):
+        raise ValueError(f"{name} is a day like date(2026, 1, 31) or '2026-01-31', not {value!r}")
+    return value
+
+
+def as_domains(names: Iterable[str] | str) -> tuple[str, ...]:
+    """Domains as they may be given in Python, a single one as its text; in lower case, each once."""
+    return tuple(sorted({name.lower().rstrip(".") for name in ([names] if isinstance(names, str) else names)}))
 
 
 def chosen(filters: Filters) -> Choice:

@@ -15,6 +15,7 @@ from dmarcview.store.sent import DAY, message_id
 from dmarcview.store.tables import sent as _table
 from dmarcview_relay.outcome import DEFERRED, OUTCOMES
 
+from .filters import as_day, as_domains
 from .intake import _table as framed
 
 if TYPE_CHECKING:
@@ -46,9 +47,9 @@ _LIST: tuple[tuple[str, str, Any], ...] = (
 class Sent:
     """Bounds of a question; None means all.
 
-    `since` is the first UTC day, `until` the day after the last. `domains` are those of the From, `to` is a recipient
-    domain, `outcome` one of OUTCOMES. `search` is a whole queue id, Message-ID, sender or recipient; `hashed` is the
-    recipient of a search as the log has it, see `search_hash`.
+    `since` is the first UTC day, `until` the day after the last, each a date or its text. `domains` are those of the
+    From, `to` is a recipient domain, `outcome` one of OUTCOMES. `search` is a whole queue id, Message-ID, sender or
+    recipient; `hashed` is the recipient of a search as the log has it, see `search_hash`.
     """
 
     domains: tuple[str, ...] | None = None
@@ -60,8 +61,10 @@ class Sent:
     hashed: str | None = None
 
     def __post_init__(self) -> None:
+        for name in ("since", "until"):
+            object.__setattr__(self, name, as_day(name, getattr(self, name)))
         if self.domains is not None:
-            object.__setattr__(self, "domains", tuple(sorted({d.lower().rstrip(".") for d in self.domains})))
+            object.__setattr__(self, "domains", as_domains(self.domains))
         if self.to is not None:
             object.__setattr__(self, "to", self.to.lower().rstrip("."))
         if self.outcome is not None and self.outcome not in OUTCOMES:

@@ -41,7 +41,7 @@ def register(app: Dash, desk: Desk) -> None:
         told = desk.compared.compared(view)
         if told.answer is None:
             return *head, None, plain(reconcile.comparing()), no_update, OLD, *kept
-        words = plain(reconcile.words(told.fresh, view.result))
+        words = reconcile.words(view.result)
         found = told.answer
         if not found.totals.sent and not found.totals.reported:
             clear = url.href(desk.prefix, "/reconcile", url.View())

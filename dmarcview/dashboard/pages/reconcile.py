@@ -195,14 +195,9 @@ def comparing() -> html.Div:
     )  # fmt: skip
 
 
-def words(fresh: bool, result: str | None) -> list[Any]:
+def words(result: str | None) -> str:
     """What else is to be known of the numbers."""
-    out: list[Any] = []
-    if result is not None:
-        out.append("The filter by result does not apply here: a comparison takes all. ")
-    if not fresh:
-        out.append(html.Span("Something new has come; it is being compared.", className="awaited"))
-    return out
+    return "" if result is None else "The filter by result does not apply here: a comparison takes all."
 
 
 def nothing_sent(watched: tuple[str, ...], relay: bool) -> html.Div:
