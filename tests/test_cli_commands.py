@@ -227,6 +227,24 @@ def test_a_wrong_day_is_wrong_use(call: Called, data: Path) -> None:
     assert call("summary", "--data", data, "--since", "yesterday")[0] == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["summary", "--since", "2026-02-01", "--until", "2026-01-01"], "is not before --until 2026-01-01"),
+        (["sent", "--since", "2026-02-01", "--until", "2026-02-01"], "is not before --until 2026-02-01"),
+        (["sources", "--ip", "foo"], "an address or a network, like 192.0.2.1 or 192.0.2.0/24, not 'foo'"),
+    ],
+)
+def test_a_choice_that_can_hold_nothing_is_wrong_use(words: list[str], told: str, data: Path, capsys: Any) -> None:
+    assert main([*words, "--data", str(data)]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_an_answer_without_a_row_says_whether_nothing_came_or_nothing_was_chosen(data: Path, capsys: Any) -> None:
+    assert main(["summary", "--domain", "none.example", "--data", str(data)]) == 0
+    assert "No report is of this choice" in capsys.readouterr().out
+
+
 def test_faults_of_the_settings_are_all_told_and_end_with_2(call: Called, tmp_path: Path) -> None:
     conf = tmp_path / "bad.toml"
     conf.write_text("[data]\nx = 1\n[dns]\ntimeout = 0\n")

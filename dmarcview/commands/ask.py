@@ -31,11 +31,12 @@ def filters(args: argparse.Namespace, *, unverified: bool) -> Filters:
     """The filters that the options give. Raises Misuse."""
     from dmarcview.query import Filters
 
+    since, until = span(args)
     try:
         return Filters(
             domains=tuple(args.domain) if args.domain else None,
-            since=day(args.since, "--since"),
-            until=day(args.until, "--until"),
+            since=since,
+            until=until,
             source_class=args.source_class,
             submitter=args.submitter.lower() if args.submitter else None,
             result=args.result,
@@ -46,6 +47,14 @@ def filters(args: argparse.Namespace, *, unverified: bool) -> Filters:
         raise Misuse(str(error)) from None
 
 
+def span(args: argparse.Namespace) -> tuple[date | None, date | None]:
+    """The days of --since and --until. Raises Misuse."""
+    since, until = day(args.since, "--since"), day(args.until, "--until")
+    if since and until and since >= until:
+        raise Misuse(f"--since {since} is not before --until {until}, which is the day after the last")
+    return since, until
+
+
 def day(text: str | None, option: str) -> date | None:
     """The day that an option gives. Raises Misuse."""
     if text is None:
@@ -54,6 +63,17 @@ def day(text: str | None, option: str) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         raise Misuse(f"{option} {text}: not a day; write it as 2026-01-31") from None
+
+
+def nothing(bounds: Filters) -> str:
+    """Why an answer has no row: by what was asked for, else because nothing came."""
+    from dataclasses import replace
+
+    from dmarcview.query import Filters
+
+    if replace(bounds, verified=True) != Filters():
+        return "is of this choice: ask for more days, or leave --domain and the like out."
+    return "came yet. `dmarcview import PATH` brings some, `dmarcview doctor` says why none arrive."
 
 
 @contextlib.contextmanager
@@ -126,7 +146,7 @@ def run_summary(args: argparse.Namespace) -> int:
         print_json(found | {"begin": iso(found["begin"]), "end": iso(found["end"])} | days_open)
         return TAKEN
     if not found["reports"]:
-        print("No report in this window. `dmarcview import PATH` brings some, `dmarcview doctor` says why none arrive.")
+        print(f"No report {nothing(bounds)}")
         return TAKEN
     counted = [("DMARC pass", "dmarc_pass"), ("SPF aligned", "spf_aligned"), ("DKIM aligned", "dkim_aligned")]
     facts(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from dmarcview.commands import open_store, require_store, settings
-from dmarcview.commands.ask import rows
+from dmarcview.commands.ask import rows, span
 from dmarcview.config import data_dir
-from dmarcview.exits import TAKEN, Misuse
+from dmarcview.exits import TAKEN
 from dmarcview.terminal import facts, number, print_json, share, table
 
 if TYPE_CHECKING:
@@ -48,24 +47,16 @@ def run(args: argparse.Namespace) -> int:
 def _asked(args: argparse.Namespace, config: Config) -> Sent:
     from dmarcview.query import Sent, search_hash
 
+    since, until = span(args)
     return Sent(
         domains=tuple(args.domain) if args.domain else None,
-        since=_day(args.since, "--since"),
-        until=_day(args.until, "--until"),
+        since=since,
+        until=until,
         to=args.to,
         outcome=args.outcome,
         search=args.search,
         hashed=search_hash(data_dir(config) / "relay", args.search) if args.search else None,
     )
-
-
-def _day(text: str | None, option: str) -> date | None:
-    if text is None:
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise Misuse(f"{option} {text}: not a day; write it as 2026-01-31") from None
 
 
 def ship(config: Config) -> None:

@@ -62,7 +62,11 @@ class Filters:
         if self.result is not None and self.result not in RESULTS:
             raise ValueError(f"result is one of {', '.join(RESULTS)}, not {self.result!r}")
         if self.source_ip is not None:
-            ipaddress.ip_network(self.source_ip, strict=False)
+            try:
+                ipaddress.ip_network(self.source_ip, strict=False)
+            except ValueError:
+                wanted = "an address or a network, like 192.0.2.1 or 192.0.2.0/24"
+                raise ValueError(f"source_ip is {wanted}, not {self.source_ip!r}") from None
 
     @property
     def shelves(self) -> tuple[str, ...]:
