@@ -51,6 +51,7 @@ def fill(
         until = min(int(time.time()), rhythm.midnight(today) + rhythm.DAY)
         with Store.open(world.data, watched=[domain.name for domain in DOMAINS]) as store:
             rows = sentlog.put(store, today, days=days, until=until)
+            sentlog.remember(store, today)
         say(f"The relay's log is there: {rows:,} tries to deliver.")
         told = imported.result()
     say(

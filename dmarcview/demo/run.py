@@ -144,9 +144,10 @@ def hand_over(world: World, number: int) -> str:
 
 def _tell(live: Live, reply: tuple[int, bytes]) -> None:
     who = "a stranger as " + live.made.reporter.name if live.forged else live.made.reporter.name
-    when = datetime.fromtimestamp(live.made.begin, UTC)
+    when, n = datetime.fromtimestamp(live.made.begin, UTC), live.made.messages
+    forged = " (forged: will be shown as unverified)" if live.forged else ""
     print(
         f"    {datetime.now(UTC):%H:%M:%S}  {reply[0]}  {who}: {live.made.domain.name}, {when:%d %b}, "
-        f"{live.made.messages:,} messages" + (" (forged: will be shown as unverified)" if live.forged else ""),
+        f"{n:,} message{'s' * (n != 1)}{forged}",
         flush=True,
     )

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from itertools import islice
 
+from dmarcview import query
 from dmarcview.demo.deliveries import Delivery, on_day, start
 from dmarcview.demo.rhythm import SEED
-from dmarcview.store import Store, sent
+from dmarcview.query import Sent
+from dmarcview.store import Store, probes, sent
+from dmarcview.store.probes import Probe
 from dmarcview_relay.outcome import DEFERRED, DELIVERED, FAILED, Attempt, Link, RemoteReply
 
 INSTANCE = "demo"  # of the relay's queue
 AT_ONCE = 5_000  # rows in one transaction, so that others who write wait for less than a second
 GREY_SECONDS = 900
+PROBE_AGES, PROBE_FROM, PROBE_TO = (6, 1), "example.org", "mailbox-one.example"
 PEOPLE = ("anna", "bo", "carl", "dora", "emil", "fay", "gus", "hilda")
 CIPHER = "TLS_AES_256_GCM_SHA384"
 TAKEN = RemoteReply(250, "2.0.0", "Ok: queued", "body")
@@ -27,6 +32,20 @@ def put(store: Store, today: date, *, days: int, until: int) -> int:
     while part := list(islice(rows, AT_ONCE)):
         fresh += sent.append(store.ledger, INSTANCE, part)
     return fresh
+
+
+def remember(store: Store, today: date) -> None:
+    """Let two of its mails be probes of `dmarcview test loop`, one of them reported by now. Raises StoreError."""
+    for age in PROBE_AGES:
+        day = today - timedelta(days=age)
+        asked = Sent((PROBE_FROM,), day, day + timedelta(days=1), PROBE_TO, DELIVERED)
+        for one in query.sent(store, asked, limit=1).to_dict("records"):
+            tag = hashlib.sha256(one["queue_id"].encode()).hexdigest()[:12]
+            probes.put(
+                store.ledger,
+                Probe(tag, one["queue_id"], int(one["at"].timestamp()), one["sender"], one["from_domain"],
+                      one["recipient"], one["recipient_domain"]),
+            )  # fmt: skip
 
 
 def log(today: date, *, days: int, until: int, seed: int = SEED) -> Iterator[tuple[int, Attempt]]:

@@ -355,7 +355,7 @@ def _cell(row: dict[Any, Any]) -> html.Li:
                 html.Span(className="strip-fill", style={"height": f"{100 * level:.0f}%"}),
                 className="strip-bar" + ("" if row["complete"] else " strip-open"),
             ),
-            html.Span("✓" if row["complete"] else "–" if unknown else percent(level), className="strip-share"),
+            html.Span("✓" if row["complete"] else "–" if unknown else f"{100 * level:.0f}%", className="strip-share"),
             html.Span(str(row["day"].day), className="strip-day"),
         ],
         title=f"{row['day']:%a %d %b %Y}: {words}, {text.messages(row['messages'])}",
