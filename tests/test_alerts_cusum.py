@@ -85,6 +85,36 @@ def test_a_single_reporter_must_see_it_on_two_days() -> None:
     assert asked([*usual, *two]).open[0]
 
 
+def parted(rows: list[Row], part: float) -> Cells:
+    """Cells of one reporter, each of which holds so much of a report."""
+    return replace(cells(rows), part=np.full(len(rows), part))
+
+
+def test_a_report_that_lies_on_several_days_is_heard_once() -> None:
+    week = [(0, day, 0, 20, 20) for day in range(1, 8)]
+    usual = cells(steady(range(8, 60)))
+    for part, heard in ((1 / 7, False), (1.0, True)):
+        bad = parted(week, part)
+        both = Cells(*(np.concatenate([getattr(usual, name), getattr(bad, name)]) for name in
+                       ("series", "day", "reporter", "total", "failed")),
+                     part=np.concatenate([np.ones(len(usual.day)), np.full(7, part)]))  # fmt: skip
+        said = judge(both, 1, TODAY)
+        assert bool(said.open[0]) == heard
+        assert said.score[0] == pytest.approx(METHOD.total_clip if not heard else METHOD.base)
+        low = judge(both, 1, TODAY, method=replace(METHOD, threshold=2.0))
+        assert bool(low.open[0]) == heard, "one report is not two, whatever the threshold"
+
+
+def test_what_speaks_against_a_fault_is_heard_once_as_well() -> None:
+    bad = steady([4, 5, 6], reporters=2, failed=8)
+    rows = [*steady(range(7, 60), reporters=2), *bad, *((0, day, 2, 500, 0) for day in range(1, 4))]
+    whole = cells(rows)
+    part = np.where(whole.reporter == 2, 1 / 3, 1.0)
+    strong, weak = judge(whole, 1, TODAY), judge(replace(whole, part=part), 1, TODAY)
+    assert weak.score[0] == pytest.approx(METHOD.base - METHOD.clip)
+    assert strong.score[0] < weak.score[0]
+
+
 def test_what_has_failed_always_is_no_incident() -> None:
     assert not asked(steady(range(1, 90), total=20, failed=20)).open[0]
     assert not asked(steady(range(1, 12), total=20, failed=20)).open[0]  # young, too
@@ -217,6 +247,25 @@ def test_order_and_splitting_of_cells_change_nothing(seed: int, other: int) -> N
         split += [(series, day, reporter, part, bad), (series, day, reporter, total - part, failed - bad)]
     mixed = [split[place] for place in rng.permutation(len(split))]
     same(asked(mixed, 3), asked(rows, 3))
+
+
+@settings(max_examples=8, deadline=None)
+@given(SEEDS, SEEDS)
+def test_order_and_splitting_of_cells_with_parts_change_nothing(seed: int, other: int) -> None:
+    rows, rng = history(seed), np.random.default_rng(other)
+    part = rng.random(len(rows))
+    twice = [(s, d, r, n - n // 2, f - f // 2) for s, d, r, n, f in rows] + [
+        (s, d, r, n // 2, f // 2) for s, d, r, n, f in rows if n > 1]  # fmt: skip
+    parts = np.concatenate([part, part[[row[3] > 1 for row in rows]]])
+    order = rng.permutation(len(twice))
+    mixed = replace(cells([twice[place] for place in order]), part=parts[order])
+    same(judge(mixed, 3, TODAY), judge(replace(cells(rows), part=part), 3, TODAY))
+
+
+def test_cells_with_more_than_a_whole_report_are_refused() -> None:
+    for part in (-0.1, 1.1):
+        with pytest.raises(ValueError, match="report"):
+            parted([(0, 1, 0, 1, 1)], part)
 
 
 @settings(max_examples=10, deadline=None)

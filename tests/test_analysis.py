@@ -243,7 +243,7 @@ def test_latency_is_split_into_what_had_to_happen_and_what_had_to_be_reported() 
     rows = [(day, who, 40, 36 if day >= first + 50 else 1, day + late)
             for day in days for who, late in (("a", 1), ("b", 3))]  # fmt: skip
     cells = pd.DataFrame(rows, columns=["number", "submitter", "total", "failed", "known"])
-    cells = cells.assign(day=pd.to_datetime(cells["number"], unit="D"))
+    cells = cells.assign(day=pd.to_datetime(cells["number"], unit="D"), part=1.0)
     method = replace(METHOD, threshold=8.0)
     finding = _finding(first + 50)
     full = autopsy.trace(cells, method, first + 45, first + 55)

@@ -5,6 +5,8 @@ the usual one, clipped, and the sum S of a series never falls below zero (a CUSU
 are walked anew from the counts alone on every call, so the answer is a function of the set of cells: order, splitting,
 and late or repeated arrival change nothing. ADR 0007 has the reasons and the figures.
 
+A report is one piece of evidence: one that lies on several days is clipped on each by its part there.
+
 What decides in the corners:
 
 - A cell whose report is there is evidence, whether its day is complete or not; no rate is formed of a day. Only to
@@ -46,11 +48,11 @@ class Method:
     odds: float = 6.0  # the worse share is the usual one times this, or ...
     least_rise: float = 0.08  # ... the usual one plus this, whichever is more
     total_share: float = 0.5  # the second worse share that is tried: of a cause that hits most of the mail
-    clip: float = 3.0  # what one cell adds or takes at most, so that no single report decides
+    clip: float = 3.0  # what one report adds or takes at most, so that no single one decides
     total_clip: float = 4.0  # the same for the second share: each mail that passes speaks loudly against it
     least_failed: int = 3  # failed messages since the onset without which nothing fires
     least_reporters: int = 2  # reporters that saw failures, or ...
-    least_days: int = 2  # ... event days with failures, without which nothing fires
+    least_reports: float = 1.5  # ... more than so many reports with failures, without which nothing fires: two
     clear_share: float = 0.5  # S below this share of h is calm
     clear_days: int = 2  # complete days with mail and calm that end an incident
     prior_failed: float = 0.5  # what is known before anything is learned: failed messages ...
@@ -136,9 +138,10 @@ class _Walk:
         early, later = days.sums[:, : self.offset], days.sums[:, self.offset :]
         self.known_days, self.known = (early[0] > 0).sum(axis=0), early[0].sum(axis=0)
         self.learned[:, 0] = self._before(early)
-        # running sums of the replayed days: failed messages, messages, days with failures
-        self.running = np.zeros((3, method.replay + 1, size))
-        np.cumsum(np.stack([later[1], later[0], later[1] > 0]), axis=1, out=self.running[:, 1:])
+        # running sums of the replayed days: failed messages, messages, days with failures, reports with failures
+        self.running = np.zeros((4, method.replay + 1, size))
+        told = days.told[self.offset :]
+        np.cumsum(np.stack([later[1], later[0], later[1] > 0, told]), axis=1, out=self.running[:, 1:])
 
     def _before(self, early: Floats) -> Floats:
         """Decayed sums of the days before the walk; a day teaches no more than the 90th percentile of daily shares."""
@@ -208,9 +211,10 @@ class _Walk:
         series, failed, total = series[taken], failed[taken], days.total[low:high][taken]
         weight = mass(rho)
         usual = log_likelihood(series, total, failed, p0, weight)
+        part: float | Floats = 1.0 if days.part is None else days.part[low:high][taken]
         for which, clip in enumerate((self.m.clip, self.m.total_clip)):
             evidence = log_likelihood(series, total, failed, p1[which], weight) - usual
-            summed = np.bincount(series, np.clip(evidence, -clip, clip), len(p0))
+            summed = np.bincount(series, np.clip(evidence, -clip * part, clip * part), len(p0))
             self.s[which] = np.maximum(0.0, self.s[which] + summed)
         self.s = np.where(self.open, np.minimum(self.s, self.h), self.s)
 
@@ -222,12 +226,12 @@ class _Walk:
             return
         which = self.s[:, above].argmax(axis=0)
         onset = self.start[which, above]
-        failed, _, bad_days = self.running[:, day + 1, above] - self.running[:, onset, above]
+        failed, _, _, told = self.running[:, day + 1, above] - self.running[:, onset, above]
         since = np.full(len(self.open), np.iinfo(np.int64).max)
         since[above] = onset
         fresh = self.last_failed >= since[self.days.pair_series]
         reporters = np.bincount(self.days.pair_series[fresh], minlength=len(self.open))[above]
-        enough = (failed >= m.least_failed) & ((reporters >= m.least_reporters) | (bad_days >= m.least_days))
+        enough = (failed >= m.least_failed) & ((reporters >= m.least_reporters) | (told > m.least_reports))
         fires, onset = above[enough], onset[enough]
         self.open[fires] = True
         self.since[fires], self.fired[fires], self.cleared[fires] = onset, day, ABSENT
@@ -237,7 +241,7 @@ class _Walk:
     def _worsen(self, day: int) -> None:
         """Keep the largest failed share that an open incident had from its onset until any day."""
         going = np.flatnonzero(self.open)
-        failed, total, _ = self.running[:, day + 1, going] - self.running[:, self.since[going], going]
+        failed, total = self.running[:2, day + 1, going] - self.running[:2, self.since[going], going]
         self.rate[going] = np.maximum(self.rate[going], failed / total)
 
     def _clear(self, day: int, mail: Bools) -> None:
@@ -263,7 +267,7 @@ class _Walk:
         known, every = self.since >= 0, np.arange(size)
         begin = np.maximum(self.since, 0)
         counts = self.running[:, until, every] - self.running[:, begin, every]
-        failed, total, bad_days = np.where(known, counts, 0.0)
+        failed, total, bad_days, _ = np.where(known, counts, 0.0)
         return Verdicts(
             open=self.open, score=self.s.max(axis=0), threshold=np.full(size, self.h),
             calm=np.full(size, self.h * m.clear_share), p0=p0, rho=rho, learned=learned,

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from .likelihood import Bools
 
 # nobody is young: from the first mail on it is known how many were signed
-SIGNED = Method(threshold=4.0, prior_failed=0.5, prior_total=200.0, young_days=0, young_messages=0, least_failed=3,
-                least_days=2)  # fmt: skip
+SIGNED = Method(threshold=4.0, prior_failed=0.5, prior_total=200.0, young_days=0, young_messages=0, least_failed=3)
 NOT_SENT_LEAST = 5  # messages reported beyond what was sent, and ...
 NOT_SENT_SHARE = 0.05  # ... as a share of what was sent
 RECENT_DAYS = 14

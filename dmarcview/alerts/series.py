@@ -2,6 +2,7 @@
 
 A series is one mechanism of one policy domain, over all of its own and approved senders, and again over each group of
 them: a service, or an address (of IPv6 the /64). Forwarded mail is left out: it fails by no fault of the sender.
+Reporters are told apart by their organisation, for one mail domain may bring reports of any submitter below its own.
 There are at most MOST_SERIES over all mechanisms, and as many of volumes: first those of whole domains, then those of
 the busiest groups. What has none of its own counts with its domain; beyond MOST_SERIES / 3 domains the busiest have.
 """
@@ -13,11 +14,12 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dmarcview.organisation import organisational
 from dmarcview.query.filters import DAY, Filters
 from dmarcview.query.traffic import window
 from dmarcview.store.sums import BLOCKED, PASSED, STATED
 
-from . import senders
+from . import parts, senders
 from .cusum import Cells
 from .senders import group_of
 
@@ -57,7 +59,7 @@ class Loaded:
 
     `cells` are failures by (series, day, reporter), `forged` unknown mail that failed DMARC by (volume, day, reporter),
     with a row of 0 on the first day of each domain's reports; there `failed` is what was delivered all the same. Series
-    are numbered by their place in `series` and `volumes`.
+    are numbered by their place in `series` and `volumes`, reporters by that of their organisation in `reporters`.
     """
 
     series: tuple[Series, ...]
@@ -115,11 +117,16 @@ def read(
         "left join senders s on s.domain = c.domain and s.source_ip = c.source_ip "
         f"where {within} group by all")  # fmt: skip
     cursor.execute(f"create temp table forged as {unknown}")
-    reporters = [r[0] for r in cursor.execute(
-        "select distinct submitter from (select submitter from own union all select submitter from forged) "
-        "order by submitter").fetchall()]  # fmt: skip
-    cursor.register("reporters", pa.table({"submitter": pa.array(reporters, pa.string()),
-                                           "number": pa.array(range(len(reporters)), pa.int64())}))  # fmt: skip
+    submitters = [r[0] for r in cursor.execute(
+        "select distinct submitter from (select submitter from own union all select submitter from forged)"
+        ).fetchall()]  # fmt: skip
+    whose = [organisational(name) for name in submitters]
+    reporters = sorted(set(whose))
+    place = {name: number for number, name in enumerate(reporters)}
+    cursor.register("reporters", pa.table({"submitter": pa.array(submitters, pa.string()),
+                                           "organisation": pa.array(whose, pa.string()),
+                                           "number": pa.array(map(place.get, whose), pa.int64())}))  # fmt: skip
+    cursor.register("parts", parts.load(store, today - history, today, verified=verified, domain=domain))
     groups = cursor.execute(
         "with g as (select domain, sender, sum(dmarc_total) as n, row_number() over (partition by domain order by "
         "sum(dmarc_total) desc, sender) as rank from own group by domain, sender union all "
@@ -133,9 +140,10 @@ def read(
                                        "number": pa.array(range(len(names)), pa.int64())}))  # fmt: skip
     columns = ", ".join(f"sum({m}_total) as {m}_total, sum({m}_failed) as {m}_failed" for m in _FAILED)
     found = cursor.execute(
-        f"select n.number as series, o.day, r.number as reporter, {columns} from own o "
-        "join reporters r using (submitter) join named n on n.domain = o.domain and (n.sender = '' or "
-        "n.sender = o.sender) group by all order by all"
+        f"select n.number as series, o.day, r.number as reporter, {columns}, coalesce(min(p.part), 1.0) as part "
+        "from own o join reporters r using (submitter) join named n on n.domain = o.domain and (n.sender = '' or "
+        "n.sender = o.sender) left join parts p on p.domain = o.domain and p.organisation = r.organisation and "
+        "p.day = o.day group by all order by all"
     ).fetchnumpy()
     volumes = _volumes(cursor)
     waves = cursor.execute(
@@ -144,15 +152,16 @@ def read(
         "union all select p.number, min(f.day), 0, 0, 0 from forged f join places p using (domain) "
         "group by p.number order by all"
     ).fetchnumpy()
-    series, parts = [], []
+    series, chosen = [], []
     for number, name in enumerate(_FAILED):
         series += [Series(domain, name, sender) for domain, sender in names]
         some = found[f"{name}_total"] > 0
-        parts.append((found["series"][some] + number * len(names), found["day"][some], found["reporter"][some],
-                      found[f"{name}_total"][some], found[f"{name}_failed"][some]))  # fmt: skip
-    whole = [np.concatenate([part[i] for part in parts]).astype(np.int64) for i in range(5)]
+        chosen.append((found["series"][some] + number * len(names), found["day"][some], found["reporter"][some],
+                       found[f"{name}_total"][some], found[f"{name}_failed"][some], found["part"][some]))  # fmt: skip
+    *counts, part = (np.concatenate([one[i] for one in chosen]) for i in range(6))
     return Loaded(
-        tuple(series), Cells(*whole), tuple(volumes),
+        tuple(series), Cells(*(column.astype(np.int64) for column in counts), part=part.astype(np.float64)),
+        tuple(volumes),
         Cells(*(np.asarray(waves[n]).astype(np.int64) for n in ("series", "day", "reporter", "total", "failed"))),
         tuple(reporters),
     )  # fmt: skip

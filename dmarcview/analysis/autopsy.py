@@ -16,6 +16,7 @@ from dmarcview.alerts.likelihood import log_likelihood, mass
 from dmarcview.alerts.model import Finding
 from dmarcview.alerts.overdue import Receipt
 from dmarcview.alerts.series import Loaded, as_day, day_number
+from dmarcview.organisation import organisational
 
 from . import charts
 
@@ -61,17 +62,20 @@ def pick(findings: Sequence[Finding], wanted: str = "") -> Finding | None:
 def cells(found: Loaded, finding: Finding, receipts: Sequence[Receipt]) -> pd.DataFrame:
     """The evidence of the series that a finding is about: its group of senders, else its whole domain.
 
-    One row an event day and reporter: day (datetime64[s]), number (days since 1970), submitter, total, failed, known
-    (the day number from which it can be counted: of its receipt, else the day after its own). `receipts` as
-    `alerts.overdue.load` gives them.
+    One row an event day and reporter: day (datetime64[s]), number (days since 1970), submitter (its organisation),
+    total, failed, part (of its reports that lies on the day), known (the day number from which it can be counted: of
+    its last receipt, else the day after its own). `receipts` as `alerts.overdue.load` gives them.
     """
     names = [one for one in found.series if one.domain == finding.domain and one.mechanism == MECHANISM[finding.kind]]
     chosen = next((one for one in names if one.group == finding.cause), None) or next(
         one for one in names if not one.group
     )
     mine = found.cells.series == found.series.index(chosen)
-    came = {(one.submitter, one.day): max(one.last // 86_400, one.day + 1)
-            for one in receipts if one.domain == finding.domain}  # fmt: skip
+    came: dict[tuple[str, int], int] = {}
+    for one in receipts:
+        if one.domain == finding.domain:
+            key = organisational(one.submitter), one.day
+            came[key] = max(came.get(key, 0), one.last // 86_400, one.day + 1)
     days = found.cells.day[mine].tolist()
     who = [found.reporters[number] for number in found.cells.reporter[mine].tolist()]
     out = pd.DataFrame(
@@ -81,6 +85,7 @@ def cells(found: Loaded, finding: Finding, receipts: Sequence[Receipt]) -> pd.Da
             "submitter": who,
             "total": found.cells.total[mine],
             "failed": found.cells.failed[mine],
+            "part": 1.0 if found.cells.part is None else found.cells.part[mine],
             "known": [came.get((name, day), day + 1) for name, day in zip(who, days, strict=True)],
         }
     )
@@ -131,7 +136,8 @@ def evidence(cells: pd.DataFrame, usual: float, method: Method = METHOD, rho: fl
     of, weight = np.zeros(len(cells), np.int64), mass(np.array([rho or method.prior_rho]))
     usual_, worse = (log_likelihood(of, total, failed, np.array([share]), weight) for share in (p0, p1))
     found = worse - usual_
-    return cells.assign(evidence=np.clip(found, -method.clip, method.clip))
+    most = method.clip * cells["part"].to_numpy(np.float64)
+    return cells.assign(evidence=np.clip(found, -most, most))
 
 
 def around(frame: pd.DataFrame, finding: Finding, today: int, column: str = "number") -> pd.DataFrame:
@@ -187,4 +193,4 @@ def _cells(frame: pd.DataFrame) -> Cells:
     reporter = pd.factorize(frame["submitter"])[0].astype(np.int64)
     numbers = (frame[name].to_numpy(np.int64) for name in ("number", "total", "failed"))
     day, total, failed = numbers
-    return Cells(np.zeros(len(frame), np.int64), day, reporter, total, failed)
+    return Cells(np.zeros(len(frame), np.int64), day, reporter, total, failed, part=frame["part"].to_numpy(np.float64))

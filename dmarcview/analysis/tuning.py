@@ -148,10 +148,10 @@ def picture(curves: dict[str, pd.DataFrame], used: float) -> go.Figure:
 def _known(sick: Simulated, series: int, method: Method) -> np.ndarray:
     """The day on which the fault of each series is known; 0: not found; -1: an incident went on before."""
     assert sick.onset is not None
-    before = judge(_only(sick.cells, sick.known <= sick.onset), series, sick.onset, method=method)
+    before = judge(sick.cells.only(sick.known <= sick.onset), series, sick.onset, method=method)
     known = np.where(before.open, -1, 0)
     for day in range(sick.onset + 1, sick.onset + FOUND_WITHIN + 1):
-        said = judge(_only(sick.cells, sick.known <= day), series, day, method=method)
+        said = judge(sick.cells.only(sick.known <= day), series, day, method=method)
         known[said.open & (known == 0)] = day
         if known.all():
             break
@@ -164,10 +164,6 @@ def _incidents(world: World, method: Method) -> int:
     calm = simulate(world, faulty=False)
     seen: set[tuple[int, int]] = set()
     for today in range(TODAY - WALKED + STEP // 2, TODAY + 1, STEP // 2):
-        said = judge(_only(calm.cells, calm.cells.day < today), world.series, today, method=method)
+        said = judge(calm.cells.only(calm.cells.day < today), world.series, today, method=method)
         seen |= {(int(one), int(said.since[one])) for one in np.flatnonzero(said.fired >= TODAY - WALKED)}
     return len(seen)
-
-
-def _only(cells: Cells, mask: np.ndarray) -> Cells:
-    return Cells(cells.series[mask], cells.day[mask], cells.reporter[mask], cells.total[mask], cells.failed[mask])
