@@ -50,6 +50,24 @@ def test_a_reporter_that_leaves_all_domains_is_told_once() -> None:
     assert one.members == (Member("example.net", 0, 74), Member("example.org", 0, 74))
 
 
+def test_a_crowd_of_one_stranger_is_one_reporter_and_hides_no_silence() -> None:
+    """Sixty submitters of one organisation that stop on the day on which a real reporter does."""
+    good = [*daily("example.org", REPORTERS[:4]), *daily("example.org", REPORTERS[4:5], until=9)]
+    crowd = daily("example.org", [f"n{n}.evil.example" for n in range(60)], until=9)
+    assert [one.cause for one in findings(good, NOW)] == [REPORTERS[4]]
+    assert [one.cause for one in findings([*good, *crowd], NOW)] == ["evil.example", REPORTERS[4]]
+    shifting = [row for n in range(60) for row in daily("example.org", [f"n{n}.evil.example"], since=n + 8, until=n)]
+    assert [one.cause for one in findings([*good, *shifting], NOW)] == [REPORTERS[4]]
+
+
+def test_a_reporter_is_called_by_its_submitter_where_it_has_one() -> None:
+    rows = daily("example.org")
+    assert [one.cause for one in findings([*rows, *daily("example.org", ["mail.gone.example"], until=9)], NOW)] == [
+        "mail.gone.example"]  # fmt: skip
+    going_on = [*daily("example.org", ["mail.gone.example"], until=9), *daily("example.org", ["gone.example"])]
+    assert findings([*rows, *going_on], NOW) == []
+
+
 def test_when_nobody_reports_on_anything_that_is_told_once() -> None:
     (one,) = findings([*daily("example.org", until=6), *daily("example.net", until=6)], NOW)
     assert (one.kind, one.domain, one.cause) == ("intake_fault", "", EVERYONE)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dmarcview.organisation import organisational
+
 from . import causes, overdue, waves
 from .newcomers import OTHERS
 from .series import DAY, Series, Volume, as_day, day_number, load
@@ -57,7 +59,11 @@ def of(store: Store, finding: Finding, now: int, *, verified: bool = True) -> Ev
     first = max(day_number(finding.first_day) - BEFORE_DAYS, last - MOST_DAYS + 1)
     if finding.kind == "reporter_silent":
         rows = overdue.load(store, now, verified=verified, days=today - first)
-        days = [row.day for row in rows if row.submitter == finding.cause and finding.domain in ("", row.domain)]
+        whose = organisational(finding.cause)
+        days = [
+            row.day for row in rows
+            if organisational(row.submitter) == whose and finding.domain in ("", row.domain)
+        ]  # fmt: skip
         counted = np.array(days, np.int64)
         return Evidence(REPORTS, _daily(counted, np.ones_like(counted), np.zeros_like(counted), first, last), None)
     if not charted(finding):

@@ -1,4 +1,7 @@
-"""Findings of silence: reporters that used to report and are overdue by their own habit, and all of them at once."""
+"""Findings of silence: reporters that used to report and are overdue by their own habit, and all of them at once.
+
+A reporter is an organisation, whatever submitters its reports name; it is called by its submitter where it has one.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from sqlalchemy import case, func, select
 
+from dmarcview.organisation import reporters
 from dmarcview.query.filters import Filters
-from dmarcview.store.tables import reports
+from dmarcview.store.tables import reports as report_table
 
 from .causes import window_query
 from .model import Finding, Member
@@ -43,7 +47,7 @@ class Receipt(NamedTuple):
 
 def load(store: Store, now: int, *, verified: bool = True, days: int = METHOD.history) -> list[Receipt]:
     """What came, of so many days before."""
-    c = reports.c
+    c = report_table.c
     day = ((c.begin + c.end) // (2 * DAY)).label("day")
     told = case((c.auth == "pass", c.received))
     query = select(c.domain, c.submitter, day, func.coalesce(func.min(told), -1), func.coalesce(func.max(told), -1))
@@ -58,7 +62,8 @@ def findings(rows: Sequence[Receipt], now: int) -> list[Finding]:
     Where all fall silent, on all domains or on one, that is the finding, and the reporters of it are its members.
     """
     domains, domain = _coded(row.domain for row in rows)
-    names, who = _coded(row.submitter for row in rows)
+    called = reporters(row.submitter for row in rows)
+    names, who = _coded(called[row.submitter] for row in rows)
     day, first = (np.array([row[place] for row in rows], np.int64) for place in (2, 3))
     found = judge(Arrivals(who, day, first), len(names), now)
     alone = domains[0] if len(domains) == 1 else ""
