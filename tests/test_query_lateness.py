@@ -104,10 +104,36 @@ def test_a_day_whose_reporters_all_came_is_complete_once_it_is_over() -> None:
 
 
 def test_reporters_of_little_mail_keep_no_day_open() -> None:
-    big, small = rows("big.example", range(31), 4, messages=960), rows("small.example", range(30), 100, messages=40)
-    found = one_day(5, big, small)
+    big = [row for name in ("a.example", "b.example") for row in rows(name, range(31), 4, messages=480)]
+    found = one_day(5, big, rows("small.example", range(30), 100, messages=40))
     assert (found.complete, found.share, found.awaited) == (True, 0.96, ("small.example",))
     assert not one_day(5, big, rows("small.example", range(30), 100, messages=60)).complete
+
+
+@pytest.mark.parametrize("claimed", [10**6, 10**18])
+def test_a_reporter_weighs_no_more_than_all_others_together(claimed: int) -> None:
+    """A stranger that claims any number of messages is half of what is usual, late or prompt."""
+    real = [row for n in range(4) for row in rows(f"r{n}.example", range(31), 4, messages=100)]
+    late = one_day(5, real, rows("stranger.example", range(30), 4, messages=claimed))
+    assert (late.complete, late.share) == (False, 0.5)
+    without = [row for row in real if row[:2] != ("r3.example", JUDGED)]
+    prompt = one_day(5, without, rows("stranger.example", range(31), 4, messages=claimed))
+    assert (prompt.complete, prompt.share) == (False, 1 - 100 / 800)
+    alone = one_day(5, rows("stranger.example", range(30), 4, messages=claimed))
+    assert (alone.complete, alone.share) == (False, 0.0)
+
+
+def test_a_reporter_alone_keeps_no_day_open_for_longer_than_the_usual_wait() -> None:
+    """Each report of it comes a week late; two such reporters are waited for."""
+    real = [row for n in range(4) for row in rows(f"r{n}.example", range(60), 4, messages=500)]
+    strangers = [rows(f"s{n}.example", range(52), HOURS - 2, messages=10**6) for n in range(2)]
+    now = (FIRST + 60) * DAY + 12 * HOUR
+    one, two = (judge(frame(real, *some), FIRST + 50, FIRST + 59, now).days for some in (strangers[:1], strangers))
+    assert one["complete"].tolist() == [True] * 7 + [False] * 3
+    assert two["complete"].tolist() == [True] * 3 + [False] * 7
+    hourly = [judge(frame(real, strangers[0]), JUDGED + 25, JUDGED + 25, (JUDGED + 26) * DAY + h * HOUR).days
+              for h in (71, 72)]  # fmt: skip
+    assert [bool(found["complete"].iloc[0]) for found in hourly] == [False, True]
 
 
 def test_a_reporter_is_usual_with_reports_on_seven_of_the_28_days_before() -> None:
@@ -143,7 +169,8 @@ def test_a_reporter_of_many_reports_a_day_has_come_with_nine_tenths_of_them() ->
 
 
 def test_a_reporter_that_goes_silent_keeps_no_day_open_and_lowers_the_share_until_it_is_forgotten() -> None:
-    big, gone = rows("big.example", range(60), 4, messages=700), rows("gone.example", range(20), 4, messages=300)
+    big = [row for name in ("a.example", "b.example") for row in rows(name, range(60), 4, messages=350)]
+    gone = rows("gone.example", range(20), 4, messages=300)
     found = judge(frame(big, gone), FIRST + 21, FIRST + 50, (FIRST + 51) * DAY + 30 * HOUR)
     assert found.days["complete"].all()
     assert found.days["share"].iloc[0] == 0.7
@@ -248,6 +275,16 @@ def test_the_ledger_gives_days_hours_and_sums(tmp_path: Path) -> None:
         assert arrivals(store, Filters(since=date(2026, 1, 5))).empty
         assert len(arrivals(store, Filters(since=date(2026, 1, 4), until=date(2026, 1, 5)))) == 5
         assert arrivals(store, Filters(submitter="utc.example"))["messages"].tolist() == [10]
+
+
+def test_submitters_of_one_organisation_are_one_reporter(tmp_path: Path) -> None:
+    """A stranger's mail domain brings reports of any name below its own."""
+    with Library.open(tmp_path, clock=lambda: D0 + 30 * DAY + 12 * HOUR) as store:
+        store.append_many([told_at("mail.real.example", day, 3) for day in range(30)])
+        store.append_many([told_at(f"n{n}.evil.example", day, 3) for day in range(29) for n in range(4)])
+        found = query.completeness(store, date(2026, 1, 30))
+        assert set(found.reporters["submitter"]) == {"mail.real.example", "evil.example"}
+        assert words(found) == "50 % in; usual reporters 1 of 2, evil.example late"
 
 
 REPORTS = st.lists(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import case, func, literal, select
 
+from dmarcview.organisation import reporters
 from dmarcview.store.tables import reports as report_table
 
 from . import lateness
@@ -48,7 +49,8 @@ class Completeness:
 def arrivals(store: Store, filters: Filters = Filters(), *, by_domain: bool = False) -> pd.DataFrame:  # noqa: B008 - frozen
     """What came of which day, and how late: the columns of `lateness.ARRIVALS`; `by_domain` a row each report.
 
-    Such a row has its `domain` too. Of `filters`, the days, domains, submitter and trust count.
+    Such a row has its `domain` too; `submitter` is the reporter as `organisation.reporters` calls it. Of `filters`, the
+    days, domains, submitter and trust count.
     """
     import pandas as pd
 
@@ -77,7 +79,8 @@ def arrivals(store: Store, filters: Filters = Filters(), *, by_domain: bool = Fa
     kinds = {"submitter": "str", "day": "int64", "hour": "int64", "reports": "int64", "messages": "int64"}
     if by_domain:
         kinds = {"domain": "str", **kinds}
-    return pd.DataFrame([tuple(row) for row in found], columns=list(kinds)).astype(kinds)
+    out = pd.DataFrame([tuple(row) for row in found], columns=list(kinds)).astype(kinds)
+    return out.assign(submitter=out["submitter"].map(reporters(out["submitter"].unique())).astype("str"))
 
 
 def complete_days(store: Store, first: date, last: date, filters: Filters = Filters()) -> Judged:  # noqa: B008 - frozen
@@ -90,7 +93,7 @@ def complete_days(store: Store, first: date, last: date, filters: Filters = Filt
 
 
 def completeness(store: Store, day: date, filters: Filters = Filters()) -> Completeness:  # noqa: B008 - frozen
-    """Which usual reporters have reported on `day`, weighed by their usual messages; `filters` gives no window.
+    """Which usual reporters have reported on `day`, weighed as `lateness` does it; `filters` gives no window.
 
     A reporter is usual when it reported on at least 7 of the 28 days before. A day that a usual reporter leaves out for
     want of mail counts as missing until its own lateness is over: the figure is a lower bound.

@@ -3,6 +3,9 @@
 A report tells of the day that holds the middle of its period, so that periods of any zone find their day. It is late by
 the time from the end of that day to its receipt. Receipts are known of mails that were believed (`pass`); what was
 imported from files arrived, and says nothing about lateness.
+
+A reporter weighs by its usual messages, which are its own word: whoever has a domain may report a million. So none
+weighs more than all others together, and one alone keeps no day open for longer than USUAL_WAIT.
 """
 
 from __future__ import annotations
@@ -35,8 +38,8 @@ ARRIVALS = ("submitter", "day", "hour", "reports", "messages")
 class Judged:
     """What may be said of days.
 
-    `days`: day (datetime64[s]); share (0..1 of the usual messages of all usual reporters, by who has reported; NaN
-    while none is usual); complete; messages; expected (usual reporters), arrived (of these); late, awaited, silent
+    `days`: day (datetime64[s]); share (0..1 of the weights of all usual reporters, by who has reported; NaN while none
+    is usual); complete; messages; expected (usual reporters), arrived (of these); late, awaited, silent
     (their names, largest first). `reporters`, one row a day and reporter that is usual or has reported: day, submitter,
     messages, reports, usual (bool), expected (median messages of its days before), state (arrived, awaited, late: past
     its median lateness, silent: past its own lateness, unusual), until (datetime64[s]: from then on it is silent; NaT
@@ -106,10 +109,8 @@ def complete(arrivals: pd.DataFrame, first: int, last: int, now: int) -> tuple[l
                        first - HISTORY_DAYS, last)  # fmt: skip
         of = np.asarray(known.names, dtype=np.int64) // max(len(names), 1) - start
         for day in range(first, last + 1):
-            weight, missing = _weights(known.judge(day, now))
-            found[start : start + size, day - first] = _is_complete(
-                np.bincount(of, weight, size), np.bincount(of, missing, size), day, now
-            )
+            one = known.judge(day, now)
+            found[start : start + size, day - first] = _is_complete(one, _weights(one, of, size), of, size, now)
     return [str(name) for name in domains], found
 
 
@@ -174,9 +175,10 @@ class _Known:
         """A row of `Judged.days`."""
         import numpy as np
 
-        weight, awaited = _weights(one)
+        together = np.zeros(len(self.names), dtype=np.int64)
+        weight = _weights(one, together, 1)
         whole = float(weight.sum())
-        complete = _is_complete(whole, float(awaited.sum()), one.day, now)
+        complete = _is_complete(one, weight, together, 1, now)[0]
         share = float((weight * one.come).sum()) / whole if whole else float("nan")
         ranked = np.lexsort((np.arange(len(weight)), -weight))
         missing = ([str(self.names[i]) for i in ranked if one.state[i] == state] for state in (LATE, AWAITED, SILENT))
@@ -212,21 +214,35 @@ class _Known:
         )
 
 
-def _weights(one: _Day) -> tuple[Any, Any]:
-    """By reporter: its usual messages, and how many of these may still come."""
+def _weights(one: _Day, of: Any, groups: int) -> Any:
+    """What each reporter weighs: its usual messages, but no more than all others of its group have together.
+
+    `of` is the group of each; one that is alone weighs as it says.
+    """
     import numpy as np
 
     weight = np.where(one.usual, np.maximum(one.expected, 1.0), 0.0)
-    still_open = (one.state == AWAITED) | (one.state == LATE)
-    return weight, np.where(still_open, weight * (1 - one.come), 0.0)
+    order = np.lexsort((weight, of))
+    top = order[np.flatnonzero(np.diff(of[order], append=-1))]  # the heaviest of each group
+    others = weight.copy()
+    others[top] = 0.0
+    most = np.bincount(of, others, groups)[of[top]]
+    weight[top] = np.where(most > 0, np.minimum(weight[top], most), weight[top])
+    return weight
 
 
-def _is_complete(whole: Any, awaited: Any, day: int, now: int) -> Any:
-    """Is a day in, of which so many messages are usual and so many may still come?"""
+def _is_complete(one: _Day, weight: Any, of: Any, groups: int, now: int) -> Any:
+    """Is the day in, by group: is what may still come little, or after USUAL_WAIT that of one reporter alone?"""
     import numpy as np
 
-    end = (day + 1) * DAY
-    return np.where(whole > 0, (now >= end) & (awaited <= LEFT_OPEN * whole), now >= end + USUAL_WAIT)
+    end = (one.day + 1) * DAY
+    still_open = (one.state == AWAITED) | (one.state == LATE)
+    awaited = np.where(still_open, weight * (1 - one.come), 0.0)
+    whole, most = np.bincount(of, weight, groups), np.zeros(groups)
+    np.maximum.at(most, of, awaited)
+    waited = now >= end + USUAL_WAIT
+    missing = np.bincount(of, awaited, groups) - most * waited
+    return np.where(whole > 0, (now >= end) & (missing <= LEFT_OPEN * whole), waited)
 
 
 def _date(day: int) -> Any:
