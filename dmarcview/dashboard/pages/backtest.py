@@ -36,6 +36,8 @@ def drawn(found: Backtest, chosen: float) -> Any:
         f"{found.days} day{'s' * (found.days != 1)} up to {words_of.day(found.last_day)}, {found.domains} "
         f"domain{'s' * (found.domains != 1)}. Incidents of rates and of waves of forged mail."
     )
+    if found.judged < found.series:
+        lead += f" Of {text.number(found.series)} series the {text.number(found.judged)} largest were judged."
     rows = [
         [_set(line, chosen), text.number(line.incidents), f"{line.by_domain_month:.2f}",
          "–" if line.delay is None else f"{line.delay:.0f}", parts.chip("in use", "good") if line.used else ""]
