@@ -56,7 +56,7 @@ def test_the_rates_of_a_summary_leave_out_days_that_are_not_complete(data: Path,
     text = told(capsys, "summary", "--data", str(data))
     assert "messages  1,990" in text
     assert f"1 day is not complete, and the rates leave out all from {day(1)} on:" in text
-    assert f"{day(1)} is 90 % in; usual reporters 1 of 2, slow.example awaited." in text
+    assert f"{day(1)} is 50 % in; usual reporters 1 of 2, slow.example awaited." in text
     assert "DMARC pass       1,900  100.0 %" in text
     found = json.loads(told(capsys, "summary", "--data", str(data), "--json"))
     assert (found["messages"], found["dmarc_pass"]) == (1990, 1930)
