@@ -96,7 +96,7 @@ def completeness(store: Store, day: date, filters: Filters = Filters()) -> Compl
     """Which usual reporters have reported on `day`, weighed as `lateness` does it; `filters` gives no window.
 
     A reporter is usual when it reported on at least 7 of the 28 days before. A day that a usual reporter leaves out for
-    want of mail counts as missing until its own lateness is over: the figure is a lower bound.
+    want of mail counts as missing, so the figure is rather too low.
     """
     return each(complete_days(store, day, day, filters))[0]
 
