@@ -85,14 +85,12 @@ def test_a_redirect_is_not_followed(status: int) -> None:
     assert not other.posted
 
 
-def test_a_refusal_says_what_the_server_said_but_no_more_than_a_line() -> None:
+def test_a_refusal_says_its_status_and_not_what_the_server_said_which_may_be_the_address() -> None:
     with http_peer() as peer:
-        peer.answers = [(403, {}, b"no\x1b[31m such <b>token</b>\n" + b"x" * 1_000_000)]
+        peer.answers = [(404, {}, b"<pre>Cannot POST /hooks/hush?token=hush</pre>")]
         with pytest.raises(NotTaken) as caught:
-            post(peer, "/hook?token=hush")
-    assert str(caught.value).startswith("localhost answered 403: no\\x1b[31m such \u2039b\u203atoken")
-    assert len(str(caught.value)) < 250
-    assert "hush" not in str(caught.value)
+            post(peer, "/hooks/hush?token=hush")
+    assert str(caught.value) == "localhost answered 404"
 
 
 def test_certificates_are_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
