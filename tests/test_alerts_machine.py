@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dmarcview.alerts import memory
+from dmarcview.alerts import machinewatch, memory
 from dmarcview.alerts.machine import Intake, Refusals, intake
 from dmarcview.alerts.machinewatch import Machine
 from dmarcview.alerts.model import Finding
@@ -220,6 +220,23 @@ def test_known_senders_whose_reports_are_refused_more_than_ever_are_told(on_each
     assert one.members == (("reporter.example", 7, 7),)
     house.now += 2 * DAY
     assert house.findings() == []
+
+
+def test_a_flood_of_strangers_hides_no_refused_report(on_each: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = on_each
+    monkeypatch.setattr(machinewatch, "CELLS", 9)
+
+    def came(name: str, sender: str, *refused: Refusal, at: float) -> None:
+        one = taken(name, *([] if refused else [report(name)]), refusals=refused, received=int(at))
+        house.store.append_many([replace(one, origin=replace(one.origin, mail_from=sender))])
+
+    no = Refusal("not_xml", "no", "")
+    came("known", "noreply@reporter.example", at=house.now - 5 * DAY)
+    for n in range(8):
+        came(f"lost-{n}", "noreply@reporter.example", no, at=house.now - HOUR)
+    for n in range(30):
+        came(f"flood-{n}", f"x@n{n}.strangers.example", *[no] * 9, at=house.now - 60)
+    assert house.the("intake_fault").members == (("reporter.example", 8, 8),)
 
 
 @pytest.mark.parametrize(("count", "before", "tells"), [(4, (), 0), (5, (), 1), (9, (5, 1), 0), (11, (5, 1), 1)])
