@@ -19,6 +19,7 @@ from dmarcview.alerts.model import Finding
 from dmarcview.cli import main
 from dmarcview.config import Config, read
 from dmarcview.library import Library
+from dmarcview.store import StoreError
 from dmarcview.store.facts import SourceRow
 from dmarcview_reports.trust_dns import FixedResolver
 from tests.alerts_server import Peer, http_peer
@@ -133,6 +134,34 @@ def test_a_fault_of_this_machine_does_not_wait_for_the_hour(world: World) -> Non
     assert not alerts.step()
     alerts.watching.machine.findings = lambda: [FAULT]  # type: ignore[method-assign]
     world.now += 120
+    assert alerts.step()
+    assert world.open_now() == [("intake_fault", "the disk is full")]
+    alerts.stop()
+
+
+def test_a_fault_of_this_machine_waits_for_a_look_that_rests_or_fails_and_is_not_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alerts = world.alerts()
+    alerts.step()
+    world.now += 120
+    assert alerts.step()
+    alerts._next = world.now + 300  # as after a look that took 30 s
+    world.now += 70
+    alerts.watching.machine.findings = lambda: [FAULT]  # type: ignore[method-assign]
+    assert not alerts.step(), "it rests"
+    world.now += 300
+    real, broken = run.check, iter([True, False])
+
+    def check(*args: Any) -> Any:
+        if next(broken):
+            raise StoreError("the ledger is locked")
+        return real(*args)
+
+    monkeypatch.setattr(run, "check", check)
+    with pytest.raises(StoreError):
+        alerts.step()
+    world.now += 10
     assert alerts.step()
     assert world.open_now() == [("intake_fault", "the disk is full")]
     alerts.stop()

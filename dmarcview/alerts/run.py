@@ -113,6 +113,7 @@ class Alerts(threading.Thread):
         self._next, self._hourly, self._last = 0.0, clock(), clock()
         self._machine_at = clock() + MACHINE_SECONDS
         self._faults: set[str] | None = None  # of this machine, at the last look
+        self._unjudged = False  # have they changed since the last check that went well?
         self._others = [
             threading.Thread(target=self._each, args=(name, step), name=name, daemon=True)
             for name, step in (("alerts-dns", self.watching.dns.step), ("alerts-post", self._send))
@@ -146,24 +147,25 @@ class Alerts(threading.Thread):
         if version != self._seen and (self._news is None or self._news[0] != version):
             self._news = (version, now, now if self._news is None else self._news[2])
         due = self._news is not None and (now - self._news[1] >= QUIET or now - self._news[2] >= LATEST)
-        due = due or now - self._hourly >= HOURLY or self._machine_changed(now)
+        self._look_at_machine(now)
+        due = due or now - self._hourly >= HOURLY or self._unjudged
         if now < self._next or not due:
             return False
         began = time.monotonic()
         try:
             check(self.store, self.config, int(now), self.watching)
-            self._seen, self._news, self._hourly = version, None, now
+            self._seen, self._news, self._hourly, self._unjudged = version, None, now, False
         finally:
             self._next = now + REST * (time.monotonic() - began)
         return True
 
-    def _machine_changed(self, now: float) -> bool:
+    def _look_at_machine(self, now: float) -> None:
         """Each minute: are other things wrong with this machine than at the last look?"""
         if abs(now - self._machine_at) < MACHINE_SECONDS and now < self._machine_at:
-            return False
+            return
         self._machine_at = now + MACHINE_SECONDS
         before, self._faults = self._faults, {one.fingerprint for one in self.watching.machine.findings()}
-        return before is not None and before != self._faults
+        self._unjudged = self._unjudged or (before is not None and before != self._faults)
 
     def _send(self) -> None:
         now = int(self.clock())
