@@ -8,10 +8,12 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from dmarcview.alerts import memory
 from dmarcview.alerts.model import Finding, Member
 from dmarcview.store import Store, incidents
+from dmarcview.store.tables import mutes
 
 NOW = 1_780_000_000
 DAY = 86_400
@@ -184,3 +186,12 @@ def test_ended_incidents_leave_after_their_time_and_open_ones_never(store: Store
     assert incidents.prune(store.ledger, NOW + 5 * DAY, 0) == 0
     assert incidents.prune(store.ledger, NOW + 5 * DAY, 4) == 1
     assert [one.finding for one in memory.listed(store.ledger, NOW)] == [ONE]
+
+
+@pytest.mark.parametrize("days", [0, 30])
+def test_a_mute_that_is_over_leaves_though_all_incidents_are_kept(store: Store, days: int) -> None:
+    for name, until in (("over", NOW + 1), ("runs", NOW + DAY)):
+        incidents.mute(store.ledger, name, until, author="ann", note="", now=NOW)
+    incidents.prune(store.ledger, NOW + 60, days)
+    with store.ledger.read() as conn:
+        assert list(conn.execute(select(mutes.c.fingerprint)).scalars()) == ["runs"]

@@ -133,9 +133,13 @@ def test_the_ledger_knows_what_was_said_of_a_cause(tmp_path: Path) -> None:
         incidents.settle(store.ledger, [], ended, NOON + 60)
         second = incidents.settle(store.ledger, [ROW], ended, NOON + 120)[0].row
         incidents.ask(store.ledger, [(second.id, OPENED, "mail", 10), (None, "test", "mail", 0)], NOON + 120)
-        said = incidents.about(store.ledger, second, NOON)
+        both = {row.id: said for row, said in incidents.about(store.ledger, NOON + 120, NOON)}
+        said = both[second.id]
         assert [(one.incident_id, one.at) for one in said] == [(second.id, NOON + 120), (first.id, NOON)]
-        assert [one.at for one in incidents.about(store.ledger, second, NOON + 1)] == [NOON + 120]
+        assert both[first.id] == said, "of one cause"
+        last = {row.id: told for row, told in incidents.about(store.ledger, NOON + 120, NOON + 100)}
+        assert [one.at for one in last[second.id]] == [NOON + 120]
+        assert [one.at for one in incidents.about(store.ledger, NOON + 9_999, NOON + 9_999)[0][1]] == [NOON + 120]
         assert incidents.waiting(store.ledger, NOON) == (3, 0)
         incidents.tried(store.ledger, said[0].id, now=NOON + 130, error="no", again=None)
         assert incidents.waiting(store.ledger, NOON) == (2, 1)

@@ -97,8 +97,7 @@ class Post:
         if self._asked is not None and self._asked[0] == version and 0 <= now - self._asked[1] < ASK_SECONDS:
             return 0
         new: list[tuple[int | None, str, str, int]] = []
-        for row in incidents.lately(ledger, now, now - plan.TOLD_LATE_SECONDS):
-            said = incidents.about(ledger, row, now - DAY)
+        for row, said in incidents.about(ledger, now, now - max(DAY, plan.TOLD_LATE_SECONDS)):
             for name in to:
                 if kind := plan.due(row, [one for one in said if one.channel == name], now):
                     new.append((row.id, kind, name, row.weight))

@@ -142,7 +142,7 @@ def listed(ledger: Ledger, now: int, *, open_only: bool = False, limit: int | No
 def lately(ledger: Ledger, now: int, since: int) -> list[Row]:
     """Those that are open, were found or have ended since then, in the order of `listed`."""
     with ledger.read() as conn:
-        return _rows(conn, _C.ended.is_(None) | (_C.ended >= since) | (_C.known >= since), now)
+        return _rows(conn, _lately(since), now)
 
 
 def one(ledger: Ledger, number: int, now: int) -> Row | None:
@@ -218,12 +218,22 @@ def told(ledger: Ledger, number: int | None, kind: str | None = None, since: int
         return [Notice(**row) for row in rows(conn, query)]
 
 
-def about(ledger: Ledger, row: Row, since: int) -> list[Notice]:
-    """Messages about an incident, and those since then about earlier ones of the same cause; newest first."""
-    kin = select(_C.id).where(_C.fingerprint == row.fingerprint)
-    query = select(notices).where((_N.incident_id == row.id) | (_N.incident_id.in_(kin) & (_N.at >= since)))
+def about(ledger: Ledger, now: int, since: int) -> list[tuple[Row, list[Notice]]]:
+    """Incidents as `lately` gives them, each with the messages about it and with those since then about earlier ones of
+    the same cause; newest first."""
+    causes = select(_C.fingerprint).where(_lately(since))
+    query = select(*_N, _C.fingerprint).join_from(incidents, notices, _N.incident_id == _C.id)
+    query = query.where(_C.fingerprint.in_(causes), (_N.at >= since) | _lately(since))
+    said: dict[str, list[Notice]] = {}
     with ledger.read() as conn:
-        return [Notice(**found) for found in rows(conn, query.order_by(_N.at.desc(), _N.id.desc()))]
+        recent = _rows(conn, _lately(since), now)
+        for found in rows(conn, query.order_by(_N.at.desc(), _N.id.desc())):
+            values = dict(found)
+            said.setdefault(values.pop("fingerprint"), []).append(Notice(**values))
+    return [
+        (row, [one for one in said.get(row.fingerprint, ()) if one.incident_id == row.id or one.at >= since])
+        for row in recent
+    ]
 
 
 def waiting(ledger: Ledger, since: int) -> tuple[int, int]:
@@ -235,15 +245,17 @@ def waiting(ledger: Ledger, since: int) -> tuple[int, int]:
 
 
 def prune(ledger: Ledger, now: int, days: int) -> int:
-    """Let incidents go that ended longer ago, 0 for none; gives how many went."""
-    if not days:
-        return 0
+    """Let incidents go that ended longer ago, with `days` 0 none, and mutes that are over; how many incidents went."""
     with ledger.write() as conn:
-        gone = conn.execute(delete(incidents).where(_C.ended < now - days * DAY)).rowcount
         conn.execute(delete(mutes).where(mutes.c.until < now))
+        gone = conn.execute(delete(incidents).where(_C.ended < now - days * DAY)).rowcount if days else 0
         if gone:
             bump(conn, "alerts")
     return gone
+
+
+def _lately(since: int) -> Any:
+    return _C.ended.is_(None) | (_C.ended >= since) | (_C.known >= since)
 
 
 def _rows(conn: Connection, condition: Any, now: int, limit: int | None = None) -> list[Row]:

@@ -288,6 +288,7 @@ incidents = Table(
     Column("note", Text, nullable=False),
     Index("incidents_open", "fingerprint", sqlite_where=text("ended is null"), postgresql_where=text("ended is null"),
           unique=True),
+    Index("incidents_cause", "fingerprint"),
     Index("incidents_known", "known"),
     Index("incidents_kind", "kind", "domain", "first_day"),
 )  # fmt: skip
