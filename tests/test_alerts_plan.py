@@ -6,12 +6,14 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dmarcview.alerts import plan
+from dmarcview.alerts.lane import LONGEST
 from dmarcview.alerts.model import CLEARED, OPENED, WORSE
 from dmarcview.store import Store, incidents
 from dmarcview.store.incidents import DAY, Notice, Row
@@ -21,18 +23,29 @@ ROW = Row("dmarc_failing example.org 192.0.2.1", "dmarc_failing", "example.org",
           "{}", id=7, known=NOON, changed=NOON)  # fmt: skip
 STEP = st.tuples(
     st.integers(60, 2 * DAY),
-    st.sampled_from(["", "", "grow", "grow", "leap", "shrink", "ack", "mute", "clear", "again"]),
+    st.sampled_from(["", "", "grow", "grow", "leap", "shrink", "ack", "back", "mute", "clear", "again", "down", "up"]),
     st.integers(1, 40),
 )
 
 
 def notice(number: int, kind: str, at: int, weight: int, incident: int = 7) -> Notice:
-    return Notice(number, incident, kind, "mail", at, weight, 0, at, None, "")
+    """One that the channel took at once."""
+    return Notice(number, incident, kind, "mail", at, weight, 1, at, at, "")
+
+
+def tried(row: Row, waiting: Notice, told: list[Notice], now: int, *, up: bool) -> list[Notice]:
+    """A message at its turn: taken, kept, given up, or gone because it is not to be said any more."""
+    own = [one for one in told if one.incident_id == waiting.incident_id]
+    if waiting.incident_id != row.id or not plan.wanted(row, waiting.kind, own, now):
+        return []
+    if up:
+        return [waiting._replace(done=now)]
+    return [waiting if now - waiting.at < LONGEST else waiting._replace(done=now, error="no answer")]
 
 
 @given(st.lists(STEP, max_size=40), st.randoms(use_true_random=False))
 def test_any_life_of_an_incident_keeps_the_rules(steps: list[tuple[int, str, int]], dice: random.Random) -> None:
-    row, now, told = ROW, NOON, []
+    row, now, up, told = ROW, NOON, True, list[Notice]()
     for seconds, what, amount in steps:
         now += seconds
         match what:
@@ -44,34 +57,47 @@ def test_any_life_of_an_incident_keeps_the_rules(steps: list[tuple[int, str, int
                 row = replace(row, weight=max(0, row.weight - amount))
             case "ack":
                 row = replace(row, acked=now)
+            case "back":
+                row = replace(row, acked=None)
             case "mute":
                 row = replace(row, muted_until=now + amount * 3_600)
             case "clear":
                 row = replace(row, ended=row.ended or now)
             case "again" if row.ended is not None:
                 row = replace(ROW, id=row.id + 1, known=now, weight=amount)
+            case "down" | "up":
+                up = what == "up"
+        told = [
+            each
+            for one in told
+            for each in ([one] if one.done is not None else tried(row, one, told, now, up=up))
+        ]  # fmt: skip
         shuffled = dice.sample(told, len(told))
         kind = plan.due(row, shuffled, now)
         assert kind == plan.due(row, told, now), "the order of what was told does not matter"
         if not kind:
             continue
         mine = [one for one in told if one.incident_id == row.id]
+        said = [one for one in mine if not one.given_up]
         assert not (row.muted_until or 0) > now
         if kind == CLEARED:
             assert row.ended is not None
-            assert [one.kind for one in mine].count(OPENED) == 1
+            assert any(one.told for one in said), "of what nobody heard of no end is told"
             assert CLEARED not in [one.kind for one in mine]
         else:
             assert row.ended is None
             assert row.acked is None
             assert now - row.known >= plan.GROUP_SECONDS
-            assert (kind == OPENED) == (not mine)
+            assert (kind == OPENED) == (not said)
             alarms = [one for one in told if one.kind != CLEARED]
             today = [one for one in alarms if one.at > now - DAY]
             assert all(row.weight >= 1.5 * one.weight for one in today), "one a day unless it worsens"
+            assert not any(one.given_up for one in mine if one.at > now - DAY), "nor sooner what was given up"
             if kind == WORSE:
-                assert row.weight >= 1.5 * mine[-1].weight
-        told.append(notice(len(told), kind, now, row.weight, row.id))
+                assert row.weight >= 1.5 * said[-1].weight
+        fresh = Notice(len(told), row.id, kind, "mail", now, row.weight, 0, now, None, "")
+        assert plan.wanted(row, kind, mine, now), "what is asked for is not withdrawn at once"
+        told.append(fresh._replace(done=now) if up else fresh)
 
 
 def test_an_incident_waits_a_quarter_of_an_hour_for_its_members() -> None:
@@ -154,3 +180,37 @@ def test_what_another_incident_tells_or_explains_is_not_told() -> None:
     explained = replace(ROW, body='{"explained_by": "the key is missing"}')
     assert plan.due(explained, [], NOON + 3_000) == ""
     assert plan.due(ROW, [], NOON + 3_000) == OPENED
+
+
+def test_what_was_given_up_was_not_told_and_is_asked_for_again_once_a_day() -> None:
+    given_up = notice(1, OPENED, NOON + 900, 10)._replace(done=NOON + 32_000, error="no relay answers")
+    assert plan.due(ROW, [given_up._replace(done=None)], NOON + 10 * DAY) == "", "what waits goes out some time"
+    assert plan.due(replace(ROW, weight=900), [given_up], NOON + DAY) == ""
+    assert plan.due(ROW, [given_up], NOON + 900 + DAY) == OPENED
+    again = notice(2, OPENED, NOON + 900 + DAY, 10)
+    assert plan.due(ROW, [given_up, again], NOON + 900 + 2 * DAY) == ""
+    assert plan.due(ROW, [given_up, again._replace(error="no relay answers")], NOON + 2 * DAY) == ""
+    assert plan.due(ROW, [given_up._replace(error=f"{incidents.PARTLY}450 b@far.test")], NOON + 10 * DAY) == ""
+
+
+def test_of_what_was_never_told_no_end_is_told() -> None:
+    over = replace(ROW, ended=NOON + 40_000)
+    opened = notice(1, OPENED, NOON + 900, 10)
+    for unsaid in (opened._replace(done=None), opened._replace(error="no relay answers")):
+        assert plan.due(over, [unsaid], NOON + 41_000) == ""
+    assert plan.due(over, [opened], NOON + 41_000) == CLEARED
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"acked": NOON},
+        {"muted_until": NOON + DAY},
+        {"ended": NOON, "outcome": "cleared"},
+        {"body": '{"explained_by": "the key is missing"}'},
+    ],
+)
+def test_an_alarm_at_its_turn_is_held_against_what_was_said_and_found_meanwhile(changed: dict[str, Any]) -> None:
+    assert plan.wanted(ROW, OPENED, [], NOON + 900)
+    for kind in (OPENED, WORSE):
+        assert not plan.wanted(replace(ROW, **changed), kind, [], NOON + 900)

@@ -295,10 +295,110 @@ def test_recipients_that_have_a_mail_are_spared_the_next_try(far: World) -> None
     far.find(FINDING)
     made.ask(NOW + QUARTER)
     assert made.step(NOW + QUARTER) == 0
-    assert far.errors() == {"mail": "b@far.test: 450 later"}
+    assert far.errors() == {"mail": "some recipients have it: b@far.test: 450 later"}
     assert made.step(NOW + QUARTER + 60) == 1
     recipients = [line for line in far.mail.commands if line.startswith("RCPT")]
     assert recipients == ["RCPT TO:<a@far.test>", "RCPT TO:<b@far.test>", "RCPT TO:<b@far.test>"]
+
+
+def test_recipients_that_have_a_mail_are_spared_it_when_more_has_come_to_it(far: World) -> None:
+    far.mail.answers = {"RCPT": [b"250 ok\r\n", b"450 later\r\n"]}
+    far.config = replace(
+        far.config, alerts=replace(far.config.alerts, mail_to=("a@far.test", "b@far.test"), channels={}, webhook="")
+    )
+    made = far.post()
+    first = [replace(FINDING, domain=f"d{n}.example") for n in range(11)]
+    far.find(*first)
+    made.ask(NOW + QUARTER)
+    assert made.step(NOW + QUARTER) == 0
+    far.mail.answers = {}
+    far.find(*first, *(replace(FINDING, domain=f"e{n}.example") for n in range(2)), at=NOW + QUARTER)
+    made.ask(NOW + 2 * QUARTER)
+    assert made.step(NOW + 2 * QUARTER) == 13
+    sent = [(str(read(raw)["To"]), str(read(raw)["Subject"]).split("] ")[1]) for raw in far.mail.mails]
+    assert sorted(sent) == [
+        ("a@far.test, b@far.test", "11 incidents opened"),
+        ("a@far.test, b@far.test", "2 incidents opened"),
+        ("b@far.test", "11 incidents opened"),
+    ]
+    assert made._had == {}
+
+
+def test_what_some_recipients_never_take_is_given_up_told_and_forgotten(far: World) -> None:
+    far.mail.answers = {"RCPT": [b"250 ok\r\n", b"450 later\r\n"]}
+    far.config = replace(
+        far.config, alerts=replace(far.config.alerts, mail_to=("a@far.test", "b@far.test"), channels={}, webhook="")
+    )
+    made, now = far.post(), NOW + QUARTER
+    far.find(FINDING)
+    made.ask(now)
+    for wait in (0, *WAITS):
+        far.mail.answers = {"RCPT": [b"450 later\r\n"]} if wait else far.mail.answers
+        now += wait
+        made.step(now)
+    assert incidents.waiting(far.store.ledger, NOW) == (0, 1)
+    assert made.ask(now + 3 * DAY) == 0, "some have heard of it"
+    far.mail.answers = {}
+    far.find(FINDING, replace(FINDING, domain="other.example"), at=now)
+    assert (made.ask(now + DAY), made.step(now + DAY)) == (1, 1)
+    assert made._had == {}
+
+
+def test_a_message_that_was_given_up_is_sent_when_the_channel_is_back(far: World) -> None:
+    far.hook.answers = [(503, {}, b"later")]
+    far.config = replace(far.config, alerts=replace(far.config.alerts, mail_to=(), channels={}))
+    made, now = far.post(), NOW + QUARTER
+    far.find(FINDING)
+    assert made.ask(now) == 1
+    for wait in (0, *WAITS):
+        now += wait
+        made.step(now)
+    assert incidents.waiting(far.store.ledger, NOW) == (0, 1)
+    far.hook.answers = [(200, {}, b"")]
+    assert made.ask(now + 60) == 0
+    assert (made.ask(NOW + QUARTER + DAY), made.step(NOW + QUARTER + DAY)) == (1, 1)
+    told = json.loads(far.hook.posted[-1].body)
+    assert (told["type"], told["data"]["weight_before"]) == ("incident.opened", 0)
+    assert made.ask(NOW + 9 * DAY) == 0
+
+
+@pytest.mark.parametrize("what", ["ack", "mute", "end"])
+def test_a_message_that_waits_is_not_sent_when_nobody_wants_it_any_more(far: World, what: str) -> None:
+    far.hook.answers = [(503, {}, b"later")]
+    far.config = replace(far.config, alerts=replace(far.config.alerts, mail_to=(), channels={}))
+    made, now, ledger = far.post(), NOW + QUARTER, far.store.ledger
+    far.find(FINDING)
+    made.ask(now)
+    assert made.step(now) == 0
+    far.hook.answers = [(200, {}, b"")]
+    (row,) = incidents.listed(ledger, now)
+    match what:
+        case "ack":
+            incidents.acknowledge(ledger, row.id, author="ann", note="", now=now)
+        case "mute":
+            incidents.mute(ledger, row.fingerprint, now + DAY, author="ann", note="", now=now)
+        case "end":
+            far.find(at=now)
+    assert made.step(now + 60) == 0
+    assert incidents.waiting(ledger, NOW) == (0, 0)
+    assert made.ask(now + 120) == 0, "and no end of what nobody heard of"
+    assert len(far.hook.posted) == 1
+    assert made.ask(now + DAY) == (what == "mute"), "when the mute ends it is told"
+
+
+def test_one_message_about_many_leaves_out_what_was_acknowledged_while_it_waited(far: World) -> None:
+    far.config = replace(far.config, alerts=replace(far.config.alerts, mail_to=(), webhook=""))
+    far.chat.answers = [(503, {}, b"later"), (200, {}, b"{}")]
+    far.find(*(replace(FINDING, domain=f"d{n}.example") for n in range(12)))
+    made = far.post()
+    made.ask(NOW + QUARTER)
+    made.step(NOW + QUARTER)
+    for row in incidents.listed(far.store.ledger, NOW)[:3]:
+        incidents.acknowledge(far.store.ledger, row.id, author="ann", note="", now=NOW + QUARTER)
+    made.step(NOW + QUARTER + 60)
+    titles = [json.loads(one.body)["title"] for one in far.chat.posted]
+    assert titles == ["12 incidents opened", "9 incidents opened"]
+    assert incidents.waiting(far.store.ledger, NOW) == (0, 0)
 
 
 def fault(kind: str, cause: str, weight: int = 3, domain: str = "", *members: str) -> Finding:

@@ -39,10 +39,18 @@ class _Result(NamedTuple):
 class Lane:
     """One channel. `start` and `free` are for one thread; no process is held up by a lane that is under way."""
 
-    def __init__(self, name: str, ledger: Ledger, send: Callable[[Batch, int], None], ended: threading.Event) -> None:
-        """`send` gives a message to the channel, or raises NotTaken; `ended` lets the lane end before the next one."""
+    def __init__(
+        self,
+        name: str,
+        ledger: Ledger,
+        send: Callable[[Batch, int], None],
+        still: Callable[[Batch, int], Batch],
+        ended: threading.Event,
+    ) -> None:
+        """`send` gives a message to the channel, or raises NotTaken; `still` is asked before what of it is to be said
+        yet; `ended` lets the lane end before the next one."""
         self.name, self.taken = name, 0  # of the last start
-        self._ledger, self._send, self._ended = ledger, send, ended
+        self._ledger, self._send, self._still, self._ended = ledger, send, still, ended
         self._thread: threading.Thread | None = None
         self._failed, self._until = 0, 0  # tries in a row that the channel did not take; rests until then
 
@@ -70,9 +78,11 @@ class Lane:
             if self._ended.wait(pause if place else 0):
                 return
             at = now + int(time.monotonic() - began)
-            result = self._try(batch, at)
             try:
-                self._note(batch, result, [one for behind in batches[place + 1 :] for one in behind], at)
+                if not (left := self._still(batch, at)):
+                    continue
+                result = self._try(left, at)
+                self._note(left, result, [one for behind in batches[place + 1 :] for one in behind], at)
             except StoreError as error:  # what went out and could not be noted goes out again: not each second
                 log.error("%s: %s: %s", self.name, _named(batch), error)
                 self._rest(at)

@@ -16,6 +16,7 @@ from .model import CLEARED, OPENED, TAKEN_UP, WORSE
 GROUP_SECONDS = 900  # so long an incident waits for its members before it is told
 TIMES = 1.5  # as heavy as it was told last: worse, when that is a day ago
 TIMES_A_DAY = 3.0  # the same, when it was told on this very day
+ALARMS = (OPENED, WORSE)
 TOLD_LATE_SECONDS = DAY  # what cleared longer ago is not told any more
 
 
@@ -23,22 +24,35 @@ def due(row: Row, notices: Sequence[Notice], now: int) -> str:
     """`opened`, `worse`, `cleared`, or "" for nothing. What another incident explains, or tells now, is not told.
 
     `notices` are those of one channel about this incident, and about earlier ones of the same cause
-    (`store.incidents.about`); in any order, whatever became of them. So a new channel hears of all that is open.
+    (`store.incidents.about`), in any order. What waits to go out counts as told, what was given up does not, and is
+    asked for again a day later. So a new channel hears of all that is open.
+    """
+    own = [one for one in notices if one.incident_id == row.id]
+    if row.ended is not None:
+        late = now - row.ended > TOLD_LATE_SECONDS
+        asked = any(one.kind == CLEARED for one in own)
+        return CLEARED if not asked and not late and wanted(row, CLEARED, own, now) else ""
+    alarms = [one for one in own if one.kind in ALARMS]
+    if not wanted(row, WORSE, own, now) or any(one.given_up and one.at > now - DAY for one in alarms):
+        return ""
+    said = [one for one in alarms if not one.given_up]
+    if not said:
+        return OPENED if now - row.known >= GROUP_SECONDS and not _came_back(row, notices, now) else ""
+    last = max(said, key=lambda one: (one.at, one.id))
+    return WORSE if _worse(row, last, TIMES if now - last.at >= DAY else TIMES_A_DAY) else ""
+
+
+def wanted(row: Row, kind: str, notices: Sequence[Notice], now: int) -> bool:
+    """May such a message go out now? `notices` are those of one channel about this incident.
+
+    Asked again when its turn comes: meanwhile the incident may have ended, or somebody has it in hand.
     """
     if row.muted_until is not None and row.muted_until > now:
-        return ""
-    told = [one for one in notices if one.incident_id == row.id]
-    if row.ended is not None:
-        if row.outcome == TAKEN_UP:
-            return ""
-        late = now - row.ended > TOLD_LATE_SECONDS
-        return CLEARED if _has(told, OPENED) and not _has(told, CLEARED) and not late else ""
-    if row.acked is not None or _explained(row):
-        return ""
-    if not _has(told, OPENED):
-        return OPENED if now - row.known >= GROUP_SECONDS and not _came_back(row, notices, now) else ""
-    last = max((one for one in told if one.kind in (OPENED, WORSE)), key=lambda one: (one.at, one.id))
-    return WORSE if _worse(row, last, TIMES if now - last.at >= DAY else TIMES_A_DAY) else ""
+        return False
+    if kind == CLEARED:
+        told = any(one.kind in ALARMS and one.told for one in notices)
+        return row.ended is not None and row.outcome != TAKEN_UP and told
+    return row.ended is None and row.acked is None and not _explained(row)
 
 
 def _explained(row: Row) -> bool:
@@ -46,13 +60,9 @@ def _explained(row: Row) -> bool:
     return bool(json.loads(row.body).get("explained_by"))
 
 
-def _has(notices: Sequence[Notice], kind: str) -> bool:
-    return any(one.kind == kind for one in notices)
-
-
 def _came_back(row: Row, notices: Sequence[Notice], now: int) -> bool:
     """Was the same cause told within the last day, as bad as now? What comes and goes is one message a day, too."""
-    lately = [one for one in notices if one.kind in (OPENED, WORSE) and one.at > now - DAY]
+    lately = [one for one in notices if one.kind in ALARMS and one.at > now - DAY]
     return any(not _heavier(row, one.weight, TIMES) for one in lately)
 
 

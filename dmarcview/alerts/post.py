@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from dmarcview.store import incidents
-from dmarcview.store.incidents import DAY, Notice
+from dmarcview.store.incidents import DAY, PARTLY, Notice
 from dmarcview_smtp.address import read_address
 
 from . import bundle, channels, digest, mail, memory, plan, relayfault, summary, text, webhook
 from .bundle import Told
 from .fault import NeverTaken, NotTaken
 from .lane import Batch, Lane
-from .model import OPENED, WORSE
 from .text import Message
 
 if TYPE_CHECKING:
@@ -41,6 +40,9 @@ STOP_SECONDS = 3.0
 ASK_SECONDS = 60
 BUNDLE = 10  # most messages about incidents that are due at once and go out one by one
 HOOK_PAUSE = 0.2  # seconds between two posts of the webhook, when it has more of them
+
+
+Had = dict[int, frozenset["Address"]]  # by the number of a message: who of its recipients has it while others do not
 
 
 class Tested(NamedTuple):
@@ -84,7 +86,7 @@ class Post:
         self._lanes: dict[str, Lane] = {}
         self._ended = threading.Event()
         self._asked: tuple[int, int] | None = None  # version of the incidents, and when
-        self._had: dict[str, tuple[Address, ...]] = {}  # by name: recipients of a mail that have it while others do not
+        self._had: Had = {}
 
     def ask(self, now: int) -> int:
         """Put the messages that are due now into the outbox; how many. Looks when incidents or mutes have changed, and
@@ -116,9 +118,12 @@ class Post:
         by: dict[str, list[Notice]] = {}
         for notice in incidents.due(self.store.ledger, now, EACH_STEP, busy):
             by.setdefault(notice.channel, []).append(notice)
+        if self._had and MAIL in by:  # its lane is free, so nobody else has this in hand
+            waiting = incidents.waits(self.store.ledger, self._had)
+            self._had = {number: had for number, had in self._had.items() if number in waiting}
         begun = [self._lane(name) for name in by]
         for lane in begun:
-            batches = _batches(by[lane.name])
+            batches = _batches(by[lane.name], self._had)
             lane.start(batches, now, HOOK_PAUSE if len(batches) > BUNDLE else 0.0)
         self._wait(begun, wait)
         return sum(lane.taken for lane in begun)
@@ -129,13 +134,31 @@ class Post:
         self._wait(list(self._lanes.values()), STOP_SECONDS)
 
     def _lane(self, name: str) -> Lane:
-        return self._lanes.setdefault(name, Lane(name, self.store.ledger, self._send, self._ended))
+        return self._lanes.setdefault(name, Lane(name, self.store.ledger, self._send, self._still, self._ended))
 
     @staticmethod
     def _wait(lanes: Iterable[Lane], seconds: float) -> None:
         until = time.monotonic() + seconds
         for lane in lanes:
             lane.join(until - time.monotonic())
+
+    def _still(self, batch: Batch, now: int) -> Batch:
+        """Those that are still to be said; the others leave the outbox, and are asked for again when they are due."""
+        gone = [one.id for one in batch if not self._wanted(one, now)]
+        if gone:
+            incidents.withdraw(self.store.ledger, gone)
+        return [one for one in batch if one.id not in gone]
+
+    def _wanted(self, notice: Notice, now: int) -> bool:
+        if notice.incident_id is None:
+            return True
+        row = incidents.one(self.store.ledger, notice.incident_id, now)
+        return row is None or plan.wanted(row, notice.kind, self._about(notice), now)
+
+    def _about(self, notice: Notice) -> list[Notice]:
+        """The messages of its channel about its incident, newest first."""
+        told = incidents.told(self.store.ledger, notice.incident_id)
+        return [one for one in told if one.channel == notice.channel]
 
     def _send(self, batch: Batch, now: int) -> None:
         """Raises NotTaken."""
@@ -168,31 +191,40 @@ class Post:
 
     def _told_before(self, notice: Notice) -> int:
         """The weight that the message before this one said."""
-        told = incidents.told(self.store.ledger, notice.incident_id)
-        here = [one for one in told if one.channel == notice.channel and one.kind in (OPENED, WORSE)]
-        earlier = [one for one in here if (one.at, one.id) < (notice.at, notice.id)]
-        return earlier[0].weight if earlier else 0
+        told = [one for one in self._about(notice) if one.kind in plan.ALARMS and one.told]
+        return next((one.weight for one in told if (one.at, one.id) < (notice.at, notice.id)), 0)
 
     def _mail(self, made: Message, batch: Batch, now: int) -> None:
         first, last = batch[0], batch[-1]
         name = f"alert-{last.at}-{first.id}" + (f"-{last.id}" if last is not first else "")
-        outcome = mail.send(
-            self.config, made, now, name, past=_past(self.config, self.store, now), had=self._had.get(name, ()),
-            resolver=self._resolver,
-        )  # fmt: skip
+        had = self._had.get(first.id, frozenset())  # of the others the same
+        try:
+            outcome = mail.send(
+                self.config, made, now, name, past=_past(self.config, self.store, now), had=had,
+                resolver=self._resolver,
+            )  # fmt: skip
+        except NotTaken as error:
+            raise NotTaken(f"{PARTLY if had else ''}{error}") from None
         if outcome.fault:
-            self._had[name] = (*self._had.get(name, ()), *outcome.taken)
-            raise NotTaken(outcome.fault)
-        self._had.pop(name, None)
+            self._had |= {one.id: had.union(outcome.taken) for one in batch}
+            raise NotTaken(f"{PARTLY}{outcome.fault}")
+        for one in batch:
+            self._had.pop(one.id, None)
         log.info("%s went %s", name, outcome.way)
 
 
-def _batches(notices: Sequence[Notice]) -> list[Batch]:
-    """The messages of one channel: one each, but very many about incidents are one, except for programs."""
+def _batches(notices: Sequence[Notice], had: Had) -> list[Batch]:
+    """The messages of one channel: one each, but very many about incidents are one, except for programs.
+
+    What some recipients have already stays apart from what none has, so that nobody gets anything twice.
+    """
     many = [one for one in notices if one.incident_id is not None and one.channel != WEBHOOK]
     if len(many) <= BUNDLE:
         return [(one,) for one in notices]
-    return [many, *((one,) for one in notices if one not in many)]
+    alike: dict[frozenset[Address], list[Notice]] = {}
+    for one in many:
+        alike.setdefault(had.get(one.id, frozenset()), []).append(one)
+    return [*alike.values(), *((one,) for one in notices if one not in many)]
 
 
 def try_channels(config: Config, store: Store, *, resolver: Resolver | None = None) -> list[Tested]:

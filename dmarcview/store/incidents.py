@@ -16,6 +16,8 @@ _C = incidents.c
 _N = notices.c
 KEPT_NOTICES_DAYS = 90
 DAY = 86_400
+PARTLY = "some recipients have it: "  # begins the error of a message that others did not take
+GRAVEST = "act"  # level of what asks for action
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Moved(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """One message that is to go out by one channel, or went."""
+    """One message that is to go out by one channel, or went, or was given up."""
 
     id: int
     incident_id: int | None
@@ -62,6 +64,16 @@ class Notice(NamedTuple):
     due: int
     done: int | None
     error: str
+
+    @property
+    def given_up(self) -> bool:
+        """Did nobody get it, and is it not tried any more? What some of its recipients have was told."""
+        return self.done is not None and self.error != "" and not self.error.startswith(PARTLY)
+
+    @property
+    def told(self) -> bool:
+        """Has it gone out?"""
+        return self.done is not None and not self.given_up
 
 
 def version(ledger: Ledger) -> int:
@@ -197,6 +209,20 @@ def due(ledger: Ledger, now: int, limit: int = 100, but: Collection[str] = ()) -
     query = select(*(first.c[one.name] for one in _N)).where(first.c.place <= limit)
     with ledger.read() as conn:
         return [Notice(**row) for row in rows(conn, query.order_by(first.c.tries, first.c.at, first.c.id))]
+
+
+def withdraw(ledger: Ledger, numbers: Sequence[int]) -> None:
+    """Take messages out of the outbox that are not to be sent any more, as if nobody had asked for them."""
+    with ledger.write() as conn:
+        for part in chunks(numbers):
+            conn.execute(delete(notices).where(_N.id.in_(part), _N.done.is_(None)))
+
+
+def waits(ledger: Ledger, numbers: Collection[int]) -> set[int]:
+    """Those of these messages that are still to go out."""
+    with ledger.read() as conn:
+        query = (select(_N.id).where(_N.id.in_(part), _N.done.is_(None)) for part in chunks(list(numbers)))
+        return {found for one in query for found in conn.execute(one).scalars()}
 
 
 def tried(ledger: Ledger, *numbers: int, now: int, error: str, again: int | None) -> None:
