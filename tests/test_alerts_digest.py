@@ -108,7 +108,7 @@ def test_the_figures_are_those_of_the_store(store: Store) -> None:
     assert (week.complete.day, week.complete.arrived, week.complete.expected) == (week.last, 3, 4)
     assert week.coverage is None
     assert [one.finding.kind for one in week.open] == ["dmarc_failing", "record_changed"]
-    assert (week.opened, [one.finding.cause for one in week.cleared]) == (1, ["old"])
+    assert (week.opened, [one.finding.cause for one in week.ended]) == (1, ["old"])
 
 
 def test_the_text_says_all_and_the_gravest_step_first(store: Store) -> None:
@@ -117,7 +117,7 @@ def test_the_text_says_all_and_the_gravest_step_first(store: Store) -> None:
     )
     assert made.title == "Your mail in the week from 14 Nov 2026 to 20 Nov 2026"
     for words in (
-        "of your own", "points", "example.net: ", "2 open, 1 opened and 1 cleared within the week.",
+        "of your own", "points", "example.net: ", "2 open, 1 opened, 0 cleared and 1 taken for usual within the week.",
         "20 Nov 2026 is 96 % in; usual reporters 3 of 4, smallbox[.]example late.",
         "NEXT STEPS\n- Mail of example.com fails DMARC: 192.0.2.11.", "was delivered", "Rows: https://pages.example.org/",
     ):  # fmt: skip
@@ -181,9 +181,20 @@ def test_the_verdict_says_share_change_and_forgeries(store: Store, line: Line, w
 def test_many_domains_and_incidents_stay_a_short_mail(store: Store) -> None:
     week = digest.gather(store, Config(alerts=SETTINGS), NOW)
     many: tuple[Any, ...] = tuple(replace(week.open[0], id=n) for n in range(500))
-    long = replace(week, open=many, cleared=many, more=980, lines=(week.lines[0],) * 20)
+    long = replace(week, open=many, ended=many, more=980, lines=(week.lines[0],) * 20)
     made = summary.message(long, BASE)
     assert "and 980 more domains" in made.text
     assert len(made.text) < 12_000
     assert len(made.html) < 60_000
     assert isinstance(many[0], Incident)
+
+
+def test_what_ended_without_being_mended_is_not_said_to_have_cleared(store: Store) -> None:
+    week = digest.gather(store, Config(alerts=SETTINGS), NOW)
+    over = [replace(week.open[0], id=n, ended=NOW - DAY, outcome=how) for n, how in enumerate(("usual", "taken_up"), 1)]
+    made = summary.message(replace(week, ended=tuple(over)), BASE)
+    for text in (made.text, made.html):
+        assert "2 open, 1 opened, 0 cleared, 1 taken for usual and 1 taken up by another incident" in text
+        assert "Taken for usual 21 Nov 2026" in text
+        assert "Taken up by another incident 21 Nov 2026" in text
+        assert "Cleared" not in text

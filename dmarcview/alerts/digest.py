@@ -58,7 +58,7 @@ class Week:
     complete: Completeness
     open: tuple[Incident, ...]
     opened: int
-    cleared: tuple[Incident, ...]
+    ended: tuple[Incident, ...]  # within the week, by whatever outcome
 
 
 def due(settings: Alerts, last: int | None, now: int) -> bool:

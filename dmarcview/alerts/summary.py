@@ -6,11 +6,13 @@ The HTML is for mail programs: tables, styles inline, bars of plain boxes, no pi
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Collection
 
 from dmarcview.query.complete import words
 
 from .digest import Line, Week
+from .model import CLEARED, TAKEN_UP, USUAL
 from .text import BAD, MUTED, RULE, Message, coded, day, document, link, moment, shown, unlinked
 
 INCIDENTS, STEPS = 10, 5  # most of them that are listed
@@ -18,6 +20,7 @@ ORDER = 0.9  # share of own mail that passes, below which its bar warns
 LATE = 0.8  # of a week's last day, below which its reports are a word
 SAME = 0.05  # percentage points that are no change
 UP, DOWN = "\u25b2", "\u25bc"
+ENDED = {CLEARED: "cleared", USUAL: "taken for usual", TAKEN_UP: "taken up by another incident"}
 PASS, FAIL = "#0072B2", "#D55E00"  # the colours of the pages
 
 
@@ -81,11 +84,18 @@ def _domain(line: Line) -> str:
 
 
 def _incidents(week: Week) -> list[str]:
-    out = [f"{len(week.open):,} open, {week.opened:,} opened and {len(week.cleared):,} cleared within the week."]
+    number = Counter(one.outcome for one in week.ended)
+    *counts, last = [
+        f"{len(week.open):,} open", f"{week.opened:,} opened",
+        *(f"{number[how]:,} {words}" for how, words in ENDED.items() if number[how] or how == CLEARED),
+    ]  # fmt: skip
+    out = [f"{', '.join(counts)} and {last} within the week."]
     for one in week.open[:INCIDENTS]:
         seen = ", acknowledged" if one.acked is not None else ""
         out.append(f"- {shown(one.finding.title, 150)} (since {day(one.finding.first_day)}{seen})")
-    out += [f"- Cleared {moment(one.ended or 0)}: {shown(one.finding.title, 150)}" for one in week.cleared[:INCIDENTS]]
+    for one in week.ended[:INCIDENTS]:
+        how = ENDED.get(one.outcome, "ended").capitalize()
+        out.append(f"- {how} {moment(one.ended or 0)}: {shown(one.finding.title, 150)}")
     return out
 
 
