@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dmarcview.alerts.causes import MANY
 from dmarcview.alerts.fleet import merged
-from dmarcview.alerts.model import Finding
+from dmarcview.alerts.model import Finding, Member
 
 DAY = date(2026, 11, 20)
 
@@ -26,7 +26,22 @@ def test_a_host_that_fails_for_many_domains_is_one_finding() -> None:
     assert (one.failed, one.total, one.weight) == (sum(range(10, 50)), 1_600, sum(range(10, 50)))
     assert one.title == "Mail of 40 domains fails DMARC: 192.0.2.20"
     assert one.members[0].name == "d39.example"
+    assert len(one.domains) == 40
     assert "of 40 domains" in one.text
+
+
+def test_of_very_many_domains_the_worst_are_listed_and_all_are_known() -> None:
+    (one,) = merged([finding(n) for n in range(150)])
+    assert (len(one.members), len(one.domains)) == (100, 150)
+    assert one.title == "Mail of 150 domains fails DMARC: 192.0.2.20"
+    assert Finding.from_json(one.to_json()) == one
+
+
+def test_what_the_domains_have_taken_up_stands_below_them() -> None:
+    inner = (Member("192.0.2.20", 9, 10), Member("SPF of 192.0.2.20", 9, 10))
+    (one,) = merged([replace(finding(n), members=inner) for n in range(4)])
+    assert one.members[-1] == Member("SPF of 192.0.2.20", 36, 40)
+    assert len(one.members) == 5
 
 
 def test_two_domains_are_told_one_by_one() -> None:

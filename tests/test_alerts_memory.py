@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -11,6 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from dmarcview.alerts import memory
+from dmarcview.alerts.fleet import merged
 from dmarcview.alerts.model import Finding, Member
 from dmarcview.store import Store, incidents
 from dmarcview.store.tables import mutes
@@ -106,6 +108,36 @@ def test_what_another_finding_tells_now_has_not_cleared(store: Store) -> None:
     fleet = replace(dmarc, domain="", members=(Member("example.org", 40, 50), Member("a.example", 1, 2)))
     changes = memory.settle(store.ledger, [fleet, new], NOW + 2)
     assert sorted(change.kind for change in changes) == ["opened", "taken_up"]
+
+
+MANY = [replace(ONE, domain=f"d{n:03}.example", weight=900 - n, failed=40) for n in range(150)]
+
+
+@pytest.mark.parametrize("kind", ["dmarc_failing", "spf_failing", "bypass", "not_sent", "forged"])
+def test_of_a_cause_of_more_domains_than_are_listed_none_is_said_to_have_ended(store: Store, kind: str) -> None:
+    found = [replace(one, kind=kind) for one in MANY]
+    memory.settle(store.ledger, found, NOW)
+    changes = memory.settle(store.ledger, merged(found), NOW + 1)
+    assert Counter(change.kind for change in changes) == {"taken_up": 150, "opened": 1}
+    changes = memory.settle(store.ledger, found[:2], NOW + 2)
+    assert Counter(change.kind for change in changes) == {"taken_up": 1, "opened": 2}
+
+
+def test_what_one_of_dmarc_over_many_domains_has_taken_up_has_not_ended(store: Store) -> None:
+    spf = [replace(one, kind="spf_failing") for one in MANY]
+    dmarc = [replace(one, members=(Member("SPF of 192.0.2.20", 40, 50),)) for one in MANY]
+    memory.settle(store.ledger, spf[120:], NOW)
+    changes = memory.settle(store.ledger, merged(dmarc), NOW + 1)
+    assert Counter(change.kind for change in changes) == {"taken_up": 30, "opened": 1}
+    memory.settle(store.ledger, merged(spf), NOW + 2)
+    changes = memory.settle(store.ledger, merged(dmarc), NOW + 3)
+    assert Counter(change.kind for change in changes) == {"taken_up": 1, "opened": 1}
+
+
+def test_a_domain_that_clears_with_many_others_has_cleared(store: Store) -> None:
+    memory.settle(store.ledger, MANY[140:142], NOW)
+    over = merged([replace(one, cleared=date(2026, 5, 3)) for one in MANY])
+    assert {change.kind for change in memory.settle(store.ledger, over, NOW + 1)} == {"cleared"}
 
 
 def test_what_was_learned_has_not_cleared(store: Store) -> None:

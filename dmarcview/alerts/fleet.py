@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .causes import MANY, percent, window_query
+from .causes import MANY, WORDS, percent, window_query
 from .model import Finding, Member
 from .newcomers import OTHERS
 
 DOMAINS = 3  # from so many on they are told together
 KINDS = frozenset({"dmarc_failing", "spf_failing", "dkim_failing", "forged", "new_source", "bypass", "not_sent"})
-MOST_MEMBERS = 100
+MOST_MEMBERS, MOST_TAKEN_UP = 100, 10  # that are shown
+MECHANISMS = tuple(f"{words} of " for words in WORDS.values())  # so `causes` names what one of DMARC has taken up
 
 
 def merged(findings: Sequence[Finding]) -> list[Finding]:
@@ -45,18 +46,31 @@ def _together(group: Sequence[Finding]) -> list[list[Finding]]:
 
 
 def _one(part: Sequence[Finding]) -> Finding:
-    """All of these as one finding, on no single domain; its members are the domains, the most failures first."""
+    """All of these as one finding, on no single domain; its members are the domains, the most failures first, and then
+    what of SPF and DKIM those of DMARC have taken up."""
     ranked = sorted(part, key=lambda one: (-one.weight, one.domain))
     failed, total = sum(one.failed for one in part), sum(one.total for one in part)
     first, last = min(one.first_day for one in part), max(one.last_day for one in part)
     share = f" ({percent(failed / total)})" if total else ""
-    names = len({one.domain for one in part})
+    domains = sorted({one.domain for one in part})
+    members = [Member(one.domain, one.failed, one.total) for one in ranked[:MOST_MEMBERS]]
     return replace(
         ranked[0], domain="", first_day=first, last_day=last, weight=sum(one.weight for one in part), failed=failed,
         total=total, usual=None, grave=any(one.grave for one in part), query=window_query("", first, last),
-        text=f"{failed:,} of {total:,} messages{share} of {names} domains since {first.day} {first:%b %Y}. Most of "
-        f"{ranked[0].domain}: {ranked[0].text}",
-        members=tuple(Member(one.domain, one.failed, one.total) for one in ranked[:MOST_MEMBERS]),
+        text=f"{failed:,} of {total:,} messages{share} of {len(domains):,} domains since {first.day} {first:%b %Y}. "
+        f"Most of {ranked[0].domain}: {ranked[0].text}",
+        members=(*members, *_taken_up(part)), domains=tuple(domains),
         fired=min((one.fired for one in part if one.fired), default=None),
         cleared=max((one.cleared for one in part if one.cleared), default=None),
     )  # fmt: skip
+
+
+def _taken_up(part: Sequence[Finding]) -> list[Member]:
+    """What of SPF and DKIM the findings have taken up, by name, the most failures first."""
+    sums: dict[str, tuple[int, int]] = {}
+    for name, failed, total in (member for one in part for member in one.members):
+        if name.startswith(MECHANISMS):
+            before = sums.get(name, (0, 0))
+            sums[name] = (before[0] + failed, before[1] + total)
+    ranked = sorted(sums, key=lambda name: (-sums[name][0], name))
+    return [Member(name, *sums[name]) for name in ranked[:MOST_TAKEN_UP]]

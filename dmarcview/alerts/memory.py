@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -67,7 +67,7 @@ def ending(gone: Finding, told: Sequence[Finding], over: Sequence[Finding]) -> s
         return TAKEN_UP
     if gone.kind not in JUDGED:
         return CLEARED
-    same = [one for one in over if (one.kind, one.domain) == (gone.kind, gone.domain)]
+    same = [one for one in over if one.kind == gone.kind and gone.domain in (one.domain, *one.domains)]
     return CLEARED if any(one.last_day >= gone.first_day for one in same) else USUAL
 
 
@@ -76,13 +76,15 @@ def _tells(one: Finding, gone: Finding) -> bool:
     if one.fingerprint == gone.fingerprint or one.last_day < gone.first_day:
         return False
     members = {member.name for member in one.members}
-    if one.domain == gone.domain and one.cause == gone.cause and {one.kind, gone.kind} == {"forged", "new_source"}:
-        return True
-    if one.kind == gone.kind and one.cause == gone.cause:  # of many domains now, or of one of them
-        return gone.domain in members or not gone.domain
-    return one.kind == KINDS["dmarc"] and one.domain == gone.domain and any(
-        name.endswith(f" of {gone.cause}") for name in members
-    ) and gone.kind in RATES  # fmt: skip
+    if one.cause == gone.cause and (one.kind == gone.kind or {one.kind, gone.kind} == {"forged", "new_source"}):
+        return _touches(one, gone.domain, members)
+    taken_up = any(name.endswith(f" of {gone.cause}") for name in members)
+    return one.kind == KINDS["dmarc"] and gone.kind in RATES and taken_up and _touches(one, gone.domain, members)
+
+
+def _touches(one: Finding, domain: str, members: Collection[str]) -> bool:
+    """Is a domain that of a finding, or one of the many of it? "" stands for many that are told one by one now."""
+    return domain in ("", one.domain) or (not one.domain and (domain in one.domains or domain in members))
 
 
 def carried(findings: Sequence[Finding], known: Sequence[Finding]) -> list[Finding]:

@@ -25,7 +25,7 @@ class Finding:
     `weight` is what the kind counts, and by which it worsens. `failed` of `total` messages since `first_day`; both 0
     where a kind counts none. `usual` is the share of failures before (0..1), or the usual count of what is counted.
     `completeness` says how much of the newest days is in. `page` and `query` lead to the rows (`/sources`,
-    `?domain=...`).
+    `?domain=...`). `domains` are all that a cause of many domains touches, where `members` are those that are shown.
     """
 
     kind: str
@@ -42,6 +42,7 @@ class Finding:
     page: str = "/alerts"
     query: str = ""
     members: tuple[Member, ...] = field(default=())
+    domains: tuple[str, ...] = ()
     grave: bool = False  # more so than its kind usually is
     fired: date | None = None  # event day whose evidence was enough
     cleared: date | None = None  # event day that ended it; None: it goes on
@@ -66,7 +67,8 @@ class Finding:
     @property
     def title(self) -> str:
         """One line."""
-        many = f"{len(self.members)} domains" if len(self.members) > 1 else "all domains"
+        number = len(self.domains or self.members)
+        many = f"{number:,} domains" if number > 1 else "all domains"
         return self.words.title.format(domain=self.domain or many, cause=self.cause)
 
     @property
@@ -85,6 +87,7 @@ class Finding:
         for name in ("first_day", "last_day", "fired", "cleared"):
             found[name] = found[name] and date.fromisoformat(found[name])
         found["members"] = tuple(Member(*one) for one in found["members"])
+        found["domains"] = tuple(found.get("domains", ()))
         return cls(**found)
 
 
