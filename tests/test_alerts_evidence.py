@@ -28,7 +28,7 @@ def test_an_incident_of_many_domains_has_its_days_and_its_worst_domain(tmp_path:
         store.put_sources([SourceRow(name, HOST, "own", first_seen=D0) for name in DOMAINS])
         found = [one for one in evaluate(store, read("", {}, tmp_path), NOW) if one.cleared is None]
         (one,) = [one for one in found if one.kind == "dmarc_failing"]
-        assert (one.domain, one.cause, {member.name for member in one.members}) == ("", HOST, set(DOMAINS))
+        assert (one.domain, one.cause, one.domains) == ("", HOST, tuple(DOMAINS))
         days = evidence.of(store, one, NOW)
         assert days is not None
         during = days.daily[days.daily["day"].dt.date >= one.first_day]

@@ -68,7 +68,7 @@ def of(store: Store, finding: Finding, now: int, *, verified: bool = True) -> Ev
         return Evidence(REPORTS, _daily(counted, np.ones_like(counted), np.zeros_like(counted), first, last), None)
     if not charted(finding):
         return None
-    domains = [finding.domain] if finding.domain else [member.name for member in finding.members]
+    domains = [finding.domain] if finding.domain else finding.domains
     found = load(store, today, verified=verified, history=today - first, domain=finding.domain or None)
     if finding.kind == "forged":
         sender = "" if finding.cause == waves.NOBODY else finding.cause

@@ -55,7 +55,8 @@ def pick(findings: Sequence[Finding], wanted: str = "") -> Finding | None:
     found = max(rates, key=lambda one: (one.failed, one.fingerprint))
     if found.domain:
         return found
-    worst = max(found.members, key=lambda one: (one.failed, one.name))
+    of_domains = [one for one in found.members if one.name in found.domains]  # others are what DMARC has taken up
+    worst = max(of_domains, key=lambda one: (one.failed, one.name))
     return replace(found, domain=worst.name, failed=worst.failed, total=worst.total)
 
 
