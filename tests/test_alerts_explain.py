@@ -164,6 +164,22 @@ def test_what_is_silenced_stays_a_member_with_its_numbers_and_chains_end_at_the_
     assert [one.finding for one in silenced] == [*SILENT, failing, held]
 
 
+def test_a_cause_is_as_grave_as_the_gravest_that_it_explains() -> None:
+    changed = finding("record_changed", SPF, weight=1, text="It became: v=spf1 -all.")
+    failing = finding("dmarc_failing", "192.0.2.7", weight=900, failed=900, total=1000,
+                      members=(Member("SPF of 192.0.2.7", 900, 1000),), last_day=date(2026, 3, 14))  # fmt: skip
+    spf = finding("spf_failing", "192.0.2.9", weight=5_000, failed=5_000, total=6_000)
+    (kept,), _ = explained([changed, failing, spf])
+    assert (kept.kind, kept.level, kept.weight, kept.counts) == ("record_changed", "act", 900, "messages")
+    assert (kept.failed, kept.total, kept.last_day) == (900, 1000, date(2026, 3, 14))
+    assert kept.text == "It became: v=spf1 -all. With it: Mail of example.org fails DMARC: 192.0.2.7."
+    (kept,), _ = explained([changed, spf])
+    assert (kept.level, kept.weight, kept.counts) == ("watch", 1, "changes")
+    key = finding("key_missing", KEY, weight=2)
+    (kept,), _ = explained([key, finding("dmarc_failing", KEY, weight=900, failed=900, total=1000)])
+    assert (kept.level, kept.weight, kept.counts) == ("act", 2, "days"), "it asked for action already"
+
+
 def test_every_kind_of_the_table_is_a_kind_and_no_kind_explains_itself_in_a_circle() -> None:
     assert {kind for pair in RULES for kind in pair} <= set(KINDS)
     pairs = [pair for pair in RULES if pair != ("intake_fault", "intake_fault")]  # a fault explains that nobody reports

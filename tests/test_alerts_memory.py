@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from dmarcview.alerts import memory
+from dmarcview.alerts import memory, plan, said
+from dmarcview.alerts.explain import explained
 from dmarcview.alerts.fleet import merged
 from dmarcview.alerts.model import Finding, Member
 from dmarcview.store import Store, incidents
@@ -185,6 +186,31 @@ def test_who_has_seen_it_and_who_does_not_want_to_hear_of_it_is_kept(store: Stor
     found = memory.one(store.ledger, again.incident.id, NOW + 41)
     assert found is not None
     assert found.muted_until is None
+
+
+def test_what_comes_to_ask_for_action_is_acknowledged_no_more_and_due_again(store: Store) -> None:
+    day = date(2026, 5, 1)
+    changed = Finding("record_changed", "example.org", "SPF record at example.org", day, day, 1, "Anew.", usual=0.0)
+    failing = replace(ONE, weight=900, failed=900, total=1_000, members=(Member("SPF of 192.0.2.20", 900, 1_000),))
+    ledger, later = store.ledger, NOW + 3 * 3_600
+    (change,) = memory.settle(ledger, [changed], NOW)
+    number = change.incident.id
+    incidents.ask(ledger, [(number, "opened", "mail", 1)], NOW + 900)
+    incidents.tried(ledger, incidents.due(ledger, NOW + 900)[0].id, now=NOW + 900, error="", again=None)
+    incidents.acknowledge(ledger, number, author="ann", note="it was me", now=NOW + 1_000)
+    memory.settle(ledger, [replace(changed, weight=2)], NOW + 2_000)
+    assert memory.listed(ledger, NOW)[0].acked is not None, "two changes are no graver"
+    told, silenced = explained([changed, failing])
+    memory.settle(ledger, told, later, explained=[replace(one.finding, explained_by=one.by.title) for one in silenced])
+    ((row, notices),) = incidents.about(ledger, later, later - DAY)
+    assert (row.level, row.acked, row.note) == ("act", None, "it was me")
+    assert plan.due(row, notices, later) == "worse"
+    found = memory.listed(ledger, later, open_only=True)
+    assert said.verdict(found) == "1 incident asks for action."
+    assert said.counts(found[0].finding) == "900 of 1,000 (90.0 %)"
+    incidents.acknowledge(ledger, number, author="ann", note="mending", now=later)
+    memory.settle(ledger, [replace(told[0], weight=950)], later + 60)
+    assert memory.listed(ledger, NOW)[0].acked == later, "this is known now, however it grows"
 
 
 def test_hostile_text_is_kept_on_both_kinds_of_ledger(store: Store) -> None:

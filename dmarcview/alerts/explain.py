@@ -21,6 +21,7 @@ from .dnsdrift import OUR_ADDRESS, WHAT
 from .machine import FULL, MANY, NOT_RUNNING, SPOOL
 from .model import Finding, Member
 from .overdue import EVERYONE
+from .words import ACT
 
 EARLY = timedelta(days=2)  # so long before its cause was seen an alarm may begin: a report's day, and the time of looks
 MEMBERS = 50  # most that a finding carries
@@ -59,8 +60,19 @@ def explained(findings: Sequence[Finding]) -> tuple[list[Finding], list[Silenced
 
 
 def _with(one: Finding, under: Sequence[Finding]) -> Finding:
+    """A cause with what it explains. Where that is graver than itself, its level and counts are those of the gravest: a
+    change of a record that somebody meant to make is one thing, mail that fails by it another."""
+    if not under:
+        return one
     members = [Member(each.title, each.failed or each.weight, each.total) for each in under]
-    return replace(one, members=(*one.members, *members)[:MEMBERS]) if members else one
+    one = replace(one, members=(*one.members, *members)[:MEMBERS])
+    worst = max(under, key=lambda each: (each.level == ACT, each.weight))
+    if one.level == ACT or worst.level != ACT:
+        return one
+    return replace(
+        one, grave=True, weight=worst.weight, failed=worst.failed, total=worst.total, last_day=worst.last_day,
+        text=f"{one.text} With it: {worst.title}.",
+    )  # fmt: skip
 
 
 def _root(one: Finding, above: Mapping[str, Finding]) -> Finding:

@@ -22,8 +22,8 @@ class Member(NamedTuple):
 class Finding:
     """What is wrong now, by one cause. Days are UTC event days: when it happened, not when it was reported.
 
-    `weight` is what the kind counts, and by which it worsens. `failed` of `total` messages since `first_day`; both 0
-    where a kind counts none. `usual` is the share of failures before (0..1), or the usual count of what is counted.
+    `weight` is a number of `counts`, and that by which it worsens. `failed` of `total` messages since `first_day`; both
+    0 where none are counted. `usual` is the share of failures before (0..1), or the usual count of what is counted.
     `completeness` says how much of the newest days is in. `page` and `query` lead to the rows (`/sources`,
     `?domain=...`). `domains` are all that a cause of many domains touches, where `members` are those that are shown.
     """
@@ -58,6 +58,11 @@ class Finding:
     def level(self) -> str:
         """How grave it is: act or watch."""
         return ACT if self.grave else self.words.level
+
+    @property
+    def counts(self) -> str:
+        """What `weight` is a number of: what its kind counts, but messages where it counts these."""
+        return "messages" if self.total else self.words.counts
 
     @property
     def fingerprint(self) -> str:

@@ -47,7 +47,7 @@ def counts(finding: Finding) -> str:
         return f"{number(finding.total)} messages, {number(finding.failed)} delivered"
     if finding.total and finding.failed != finding.total:
         return f"{number(finding.failed)} of {number(finding.total)} ({share(finding.failed, finding.total)})"
-    return f"{number(finding.weight)} {finding.words.counts}"
+    return f"{number(finding.weight)} {finding.counts}"
 
 
 def usual(finding: Finding) -> str:

@@ -144,7 +144,7 @@ def counts(incident: Incident, event: str = OPENED, before: int = 0) -> str:
     elif found.total:
         out = f"{found.failed:,} of {found.total:,} messages ({said.percent(found.failed / found.total)})"
     else:
-        out = f"{found.weight:,} {found.words.counts}"
+        out = f"{found.weight:,} {found.counts}"
     return f"{out}; told last: {before:,}" if event == WORSE and before else out
 
 

@@ -75,7 +75,7 @@ def body(event: str, at: int, incident: Incident | None, base: str, before: int 
         "known": _iso(incident.known),
         "cleared": _iso(incident.ended) if incident.ended is not None else None,
         "weight": found.weight,
-        "weight_counts": found.words.counts,
+        "weight_counts": found.counts,
         "weight_before": before,
         "failed": found.failed,
         "total": found.total,

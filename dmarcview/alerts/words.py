@@ -102,8 +102,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "record_changed": Kind(
             WATCH, "changes", "A DNS record changed: {cause}",
             "What the domain publishes is not what it published before.",
-            "Was it you? If so, acknowledge this. If not, who can edit the zone? `dmarcview dns history {domain}` has "
-            "both records.",
+            "Was it you, and does mail still pass? Then acknowledge this. If not, who can edit the zone? `dmarcview "
+            "dns history {domain}` has both records.",
             "A week without another change.",
         ),
         "record_gone": Kind(

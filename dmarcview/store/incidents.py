@@ -88,8 +88,9 @@ def settle(
     """Make these the open incidents: new ones are opened, known ones brought up to date, the others end.
 
     One transaction. `found` has each fingerprint once; of rows with `known` 0 those that are not open are left alone.
-    `ends` gives the outcome of one that ends. What did not change is not written, nor given back. `version` is that of
-    the store that was judged: when a newer one has been settled meanwhile, nothing is done.
+    `ends` gives the outcome of one that ends. What did not change is not written, nor given back. One that comes to be
+    of the gravest level is acknowledged no more: that was of something less. `version` is that of the store that was
+    judged: when a newer one has been settled meanwhile, nothing is done.
     """
     out: list[Moved] = []
     with ledger.write() as conn:
@@ -106,7 +107,9 @@ def settle(
                 conn.execute(insert(incidents).values(fresh | stamps))
                 out.append(Moved("opened", _one(conn, number, now), 0))
             elif old is not None and any(getattr(old, name) != value for name, value in fresh.items()):
-                conn.execute(update(incidents).where(_C.id == old.id).values(fresh | {"changed": now}))
+                rises = fresh["level"] == GRAVEST != old.level
+                values = fresh | {"changed": now} | ({"acked": None} if rises else {})
+                conn.execute(update(incidents).where(_C.id == old.id).values(values))
                 out.append(Moved("changed", _one(conn, old.id, now), old.weight))
         for old in known.values():
             values = {"ended": now, "outcome": ends(old), "changed": now}
