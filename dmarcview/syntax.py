@@ -134,11 +134,11 @@ def _reconcile(parser: argparse.ArgumentParser) -> None:
 
 
 def _alerts(parser: argparse.ArgumentParser) -> None:
-    actions = ("check", "list", "show", "ack", "mute", "test", "backtest")
+    actions = ("check", "list", "show", "ack", "unack", "mute", "test", "backtest")
     parser.add_argument("action", nargs="?", choices=actions, default="list", help="look now, list what is remembered, "
-                        "show one, acknowledge it, mute its cause, send a test by every channel, or judge the store's "
-                        "own past")  # fmt: skip
-    parser.add_argument("id", nargs="?", type=_whole, metavar="ID", help="show, ack, mute: number of the incident")
+                        "show one, acknowledge it or take that back, mute its cause, send a test by every channel, or "
+                        "judge the store's own past")  # fmt: skip
+    parser.add_argument("id", nargs="?", type=_whole, metavar="ID", help="show, (un)ack, mute: number of the incident")
     parser.add_argument("--all", action="store_true", help="list: ended incidents, too")
     parser.add_argument("--limit", type=_whole, default=50, help="list: most incidents, 0 for all (50)")
     parser.add_argument("--days", type=_whole, default=None, help="mute: for so many days, 0 ends it (7); backtest: "

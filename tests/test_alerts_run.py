@@ -259,10 +259,15 @@ def test_the_commands_list_show_acknowledge_and_mute(world: World, capsys: pytes
         assert words in shown
     ask(world, capsys, "ack", number, "--note", "mended soon")
     ask(world, capsys, "mute", number, "--days", "2")
+    assert "acknowledged by" in ask(world, capsys, "show", number)
     (one,) = json.loads(ask(world, capsys, "list", "--json"))
     assert one["note"] == "mended soon"
     assert one["acked"] is not None
     assert one["muted_until"] is not None
+    assert "no longer acknowledged" in ask(world, capsys, "unack", number)
+    (one,) = json.loads(ask(world, capsys, "list", "--json"))
+    assert (one["acked"], one["acked_by"], one["note"]) == (None, "", "mended soon")
+    ask(world, capsys, "unack", number, code=2)
     ask(world, capsys, "mute", number, "--days", "0")
     assert json.loads(ask(world, capsys, "show", number, "--json"))["muted_until"] is None
 
@@ -277,6 +282,8 @@ def test_check_says_by_its_exit_code_whether_somebody_must_act(
         number = str(json.loads(ask(world, capsys, "list", "--json"))[0]["id"])
         ask(world, capsys, "ack", number)
         assert OURS in ask(world, capsys, "check", "--no-network")
+        ask(world, capsys, "unack", number)
+        assert OURS in ask(world, capsys, "check", "--no-network", code=1)
 
 
 def test_check_of_a_store_in_order_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

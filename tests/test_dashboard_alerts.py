@@ -331,6 +331,13 @@ def test_the_drawer_acknowledges_with_a_note(store: Library) -> None:
     assert "Save the note" in told
     assert "acknowledged by dashboard" in told
     assert one.note in site.post(site.body("incident-note.value", url__search=here)).get_data(as_text=True)
+    drawer = json.loads(site.post(site.body("incident-body.children", url__search=here)).data)["response"]
+    assert drawer["incident-unack"]["hidden"] is False
+    answer = press(site, "incident-unack.n_clicks", here)
+    assert "is no longer acknowledged" in json.loads(answer.data)["response"]["incident-said"]["children"]
+    assert memory.one(store.ledger, at, NOW) == replace(one, acked=None, acked_by="")
+    drawer = json.loads(site.post(site.body("incident-body.children", url__search=here)).data)["response"]
+    assert drawer["incident-unack"]["hidden"] is True
 
 
 def test_nothing_is_written_for_a_button_that_no_page_has(store: Library) -> None:
@@ -341,6 +348,7 @@ def test_nothing_is_written_for_a_button_that_no_page_has(store: Library) -> Non
         assert press(site, button(do, which)).status_code == 204
     assert press(site, "incident-ack.n_clicks", "?incident=999").status_code == 204
     assert press(site, "incident-mute.n_clicks", "").status_code == 204
+    assert press(site, "incident-unack.n_clicks", "?incident=999").status_code == 204
     assert incidents.version(store.ledger) == before
     body = json.dumps(site.body("alerts-said.children", button("ack", at))).encode()
     for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
@@ -528,6 +536,15 @@ def test_a_visitor_follows_an_incident_says_that_it_is_seen_and_sees_a_new_one_c
     page.keyboard.press("Escape")
     until(page, "!location.search.includes('incident=')")
     page.wait_for_selector(".incident-group:has-text('Acknowledged') .incident:has-text('the new server')")
+    until(page, "!document.querySelector('#alerts-count .badge')")
+    page.click(".incident:has-text('the new server') a.strong")
+    page.click("#incident-unack")
+    page.wait_for_selector("#incident-said:has-text('is no longer acknowledged')")
+    page.wait_for_selector("#alerts-count .badge:has-text('1')")
+    until(page, "document.querySelector('#incident-unack').offsetParent === null")
+    page.click("#incident-ack")
+    page.wait_for_selector("#incident-said:has-text('is acknowledged')")
+    page.keyboard.press("Escape")
     until(page, "!document.querySelector('#alerts-count .badge')")
     silent = page.locator(".incident", has_text="sends no reports")
     silent.get_by_role("button", name="Mute 7 days").click()

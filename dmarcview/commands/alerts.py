@@ -1,4 +1,4 @@
-"""`dmarcview alerts check|list|show|ack|mute|test|backtest`: what is wrong, since when, and what to check first."""
+"""`dmarcview alerts check|list|show|ack|unack|mute|test|backtest`: what is wrong, since when, what to check first."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ MUTE_DAYS = 7
 
 def run(args: argparse.Namespace) -> int:
     """Dispatch the actions."""
-    actions = {"check": _check, "list": _list, "show": _show, "ack": _ack, "mute": _mute, "test": _test,
-               "backtest": _backtest}  # fmt: skip
+    actions = {"check": _check, "list": _list, "show": _show, "ack": _ack, "unack": _unack, "mute": _mute,
+               "test": _test, "backtest": _backtest}  # fmt: skip
     config = settings(args)
     require_store(config)
     return actions[args.action](args, config)
@@ -43,7 +43,7 @@ def _check(args: argparse.Namespace, config: Config) -> int:
         run.check(store, config, now, watching)
         found = memory.listed(store.ledger, now, open_only=True)
     _print(found, as_json=args.json)
-    return REFUSED if any(one.finding.level == "act" and not one.acked for one in found) else TAKEN
+    return REFUSED if any(map(said.acts, found)) else TAKEN
 
 
 def _list(args: argparse.Namespace, config: Config) -> int:
@@ -101,6 +101,19 @@ def _ack(args: argparse.Namespace, config: Config) -> int:
         one = _one(args, store.ledger, now)
         incidents.acknowledge(store.ledger, one.id, author=who(), note=args.note, now=now)
     print(f"{one.id} is acknowledged: nothing more is sent about it until it has ended.")
+    return TAKEN
+
+
+def _unack(args: argparse.Namespace, config: Config) -> int:
+    """What was said by `ack` holds no more."""
+    from dmarcview.store import incidents
+
+    with open_store(config) as store:
+        now = int(store.clock())
+        one = _one(args, store.ledger, now)
+        if not incidents.take_back(store.ledger, one.id, now=now):
+            raise Misuse(f"incident {one.id} is not acknowledged")
+    print(f"{one.id} is no longer acknowledged: what is due about it is sent again.")
     return TAKEN
 
 
@@ -203,7 +216,7 @@ def _as_json(one: Incident) -> dict[str, Any]:
     return {
         "id": one.id, "kind": finding.kind, "level": finding.level, "domain": finding.domain, "cause": finding.cause,
         "title": finding.title, "text": finding.text, "first_day": finding.first_day.isoformat(),
-        "last_day": finding.last_day.isoformat(), "weight": finding.weight, "counts": finding.words.counts,
+        "last_day": finding.last_day.isoformat(), "weight": finding.weight, "counts": finding.counts,
         "failed": finding.failed, "total": finding.total, "usual": finding.usual,
         "completeness": finding.completeness, "check": finding.check, "clears": finding.words.clears,
         "link": finding.page + finding.query, "members": [member._asdict() for member in finding.members],

@@ -114,6 +114,10 @@ class AlertFrames:
         """Somebody has seen it. False: there is no such incident."""
         return incidents.acknowledge(self.store.ledger, number, author=AUTHOR, note=note, now=self.now)
 
+    def take_back(self, number: int) -> bool:
+        """It is acknowledged no more. False: it was not."""
+        return incidents.take_back(self.store.ledger, number, now=self.now)
+
     def mute(self, incident: Incident, days: int) -> int:
         """No messages about its cause for so many days; 0 ends that. Gives the second until which."""
         until = self.now + days * DAY if days else 0

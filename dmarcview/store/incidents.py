@@ -177,6 +177,17 @@ def acknowledge(ledger: Ledger, number: int, *, author: str, note: str, now: int
     return done
 
 
+def take_back(ledger: Ledger, number: int, *, now: int) -> bool:
+    """It is acknowledged no more; the note stays. False: no incident of this number is acknowledged."""
+    with ledger.write() as conn:
+        given = (_C.id == number, _C.acked.is_not(None))
+        values = {"acked": None, "acked_by": "", "changed": now}
+        done = conn.execute(update(incidents).where(*given).values(values)).rowcount == 1
+        if done:
+            bump(conn, "alerts")
+    return done
+
+
 def mute(ledger: Ledger, fingerprint: str, until: int, *, author: str, note: str, now: int) -> None:
     """No messages about this cause until then, also when it comes back; `until` 0 ends the mute."""
     fingerprint = clean(fingerprint)

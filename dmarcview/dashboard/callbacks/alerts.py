@@ -84,22 +84,24 @@ def _drawer(app: Dash, desk: Desk) -> None:
         Output("incident-more", "children"),
         Output("incident-actions", "hidden"),
         Output("incident-ack", "children"),
+        Output("incident-unack", "hidden"),
         Output("incident-mute", "children"),
         *MOVES,
     )
     def drawer(search: Any, _: Any) -> tuple[Any, ...]:
         number = url.parse(search).incident
         if number is None:
-            return False, *([no_update] * 6)
+            return False, *([no_update] * 7)
         one = desk.alerts.one(number)
         # news must not open it again under the hand of somebody who closes it
         shown = no_update if ctx.triggered_id == "alerts-version" else True
         if one is None:
-            return shown, "Incident", plain(incident.gone()), None, True, no_update, no_update
+            return shown, "Incident", plain(incident.gone()), None, True, *([no_update] * 3)
         return (
             shown, incident.title(one), plain(incident.body(one, rows(desk.prefix, one.finding))),
             plain(incident.more(one, desk.alerts.told(number))), not (one.open and desk.alerts.writable),
-            "Acknowledge" if one.acked is None else "Save the note", alerts.mute_word(one.muted_until),
+            "Acknowledge" if one.acked is None else "Save the note", one.acked is None,
+            alerts.mute_word(one.muted_until),
         )  # fmt: skip
 
     @app.callback(Output("incident-note", "value"), Output("incident-said", "children"), Input("url", "search"))
@@ -140,12 +142,13 @@ def _written(app: Dash, desk: Desk) -> None:
         Output("alerts-version", "data"),
         Input({"type": "incident", "do": ALL, "id": ALL}, "n_clicks"),
         Input("incident-ack", "n_clicks"),
+        Input("incident-unack", "n_clicks"),
         Input("incident-mute", "n_clicks"),
         State("url", "search"),
         State("incident-note", "value"),
         prevent_initial_call=True,
     )
-    def say(_: Any, __: Any, ___: Any, search: Any, note: Any) -> tuple[Any, ...]:
+    def say(_: Any, __: Any, ___: Any, ____: Any, search: Any, note: Any) -> tuple[Any, ...]:
         pressed = ctx.triggered_id
         if not any(given.clicks(one.get("value")) for one in ctx.triggered):
             raise PreventUpdate  # a card was drawn, and nobody pressed
@@ -153,7 +156,7 @@ def _written(app: Dash, desk: Desk) -> None:
         do = given.word(pressed.get("do")) if card else str(pressed or "").removeprefix("incident-")
         number = url.number(given.word(pressed.get("id"))) if card else url.parse(search).incident
         one = None if number is None else desk.alerts.one(number)
-        if one is None or do not in ("ack", "mute"):
+        if one is None or do not in ("ack", "unack", "mute"):
             raise PreventUpdate
         words = _said(desk, one, do, one.note if card else given.word(note, alerts.MOST_NOTE))
         return (words, no_update, desk.alerts.version()) if card else (no_update, words, desk.alerts.version())
@@ -166,6 +169,9 @@ def _said(desk: Desk, one: Incident, do: str, note: str) -> str:
     if do == "ack":
         desk.alerts.acknowledge(one.id, note)
         return f"{name} is acknowledged: nothing more is sent about it until it has ended."
+    if do == "unack":
+        desk.alerts.take_back(one.id)
+        return f"{name} is no longer acknowledged: what is due about it is sent again."
     until = desk.alerts.mute(one, 0 if one.muted_until else MUTE_DAYS)
     return f"{name} is muted for {MUTE_DAYS} days." if until else f"{name} is no longer muted."
 

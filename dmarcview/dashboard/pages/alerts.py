@@ -25,7 +25,7 @@ TITLE_CHARS, TEXT_CHARS, NOTE_CHARS = 160, 600, 300
 GROUPS = (("act", "Asks for action"), ("watch", "To watch"), ("acked", "Acknowledged"))
 SAYING = (
     "Once acknowledged, nothing more is sent about it until it has ended. Muted, nothing is sent about its cause for "
-    "so long, also when it comes back."
+    "so long, also when it comes back. What was to watch and comes to ask for action is acknowledged no more."
 )
 OFF = (
     "Alerts are switched off in the settings (`[alerts] check = false`): nothing new is found by itself. `dmarcview "
@@ -80,8 +80,8 @@ def _drawer() -> dmc.Drawer:
                     dmc.TextInput(id="incident-note", label="Note (optional)", value=""),
                     html.Div(
                         [
-                            html.Button("Acknowledge", id="incident-ack", n_clicks=0, className="label-button"),
-                            html.Button(mute_word(None), id="incident-mute", n_clicks=0, className="label-button"),
+                            html.Button(name, id=f"incident-{do}", n_clicks=0, className="label-button")
+                            for do, name in (("ack", "Acknowledge"), ("unack", "Take back"), ("mute", mute_word(None)))
                         ],
                         className="label-buttons",
                     ),
