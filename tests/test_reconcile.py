@@ -246,6 +246,16 @@ def test_a_report_of_several_days_is_laid_on_the_days_that_had_mail(tmp_path: Pa
     assert [(r.sent, r.reported) for r in answer.rows.itertuples()] == [(1, 1), (20, 20), (9, 9)]
 
 
+def test_a_strangers_report_of_a_year_is_no_more_rows_than_it_has_sources_and_days(tmp_path: Path) -> None:
+    strange = [(f"198.51.100.{n}", 1000 + n, seen(None, "fail")) for n in range(200)]
+    answer = asked(tmp_path, mails(5), [told((RELAY, 5, seen())), told(*strange, days=365, by="stranger.test")])
+    rows = answer.rows[answer.rows["receiver"] == "stranger.test"]
+    assert len(rows) < 200 + 365
+    assert rows.groupby("source_ip")["reported"].sum().to_dict() == {ip: n for ip, n, _ in strange}
+    by_day = rows.groupby("day")["reported"].sum()
+    assert (len(by_day), by_day.max() - by_day.min()) == (365, 1)
+
+
 def test_mail_around_midnight_is_no_mail_never_sent(tmp_path: Path) -> None:
     """Delivered at 23:58, noted by the receiver after midnight, in the report of the next day."""
     deliveries = mails(3, 0, hour=23.97)
