@@ -305,6 +305,8 @@ def test_a_public_address_that_nobody_reports_is_not_taken_for_one_behind_nat_by
         ("hosted-example.mail.protection.outlook.com", "hosted.example", "microsoft.com", "mx"),
         ("hosted-example.a-v1.mx.microsoft", "hosted.example", "microsoft.com", "mx"),
         ("mta5.am0.yahoodns.net", "yahoo.com", "yahooinc.com", "mx"),
+        ("mx1.hoster.test", "gmail.com", "google.com", "recipient"),
+        ("mx.messagingengine.com", "hosted.example", "fastmaildmarc.com", "guess"),
         ("mx1.hoster.test", "corp.test", "corp.test", "recipient"),
         ("mx1.hoster.test", "hosted.example", "hoster.test", "guess"),
         ("[203.0.113.9]", "hosted.example", "hosted.example", "guess"),
@@ -317,6 +319,19 @@ def test_a_hosted_domain_is_counted_with_its_host(host: str, domain: str, receiv
     reporters = ["google.com", "microsoft.com", "yahooinc.com", "corp.test"]
     book = Receivers(reporters, {"filter.test": "reports.test"}, {"told.example": "speaker.test"})
     assert book.taker(host, domain) == (receiver, known_by)
+
+
+@pytest.mark.parametrize("mailbox", ["gmail.com", "outlook.com", "yahoo.com", "live.com", "abuse.aol.com"])
+def test_a_report_from_a_mailbox_is_not_one_of_the_host_of_that_mailbox(tmp_path: Path, mailbox: str) -> None:
+    host = {"gmail.com": "gmail-smtp-in.l.google.com", "yahoo.com": "mta5.am0.yahoodns.net",
+            "abuse.aol.com": "mx-aol.mail.gm0.yahoodns.net"}.get(mailbox, "x.olc.protection.outlook.com")  # fmt: skip
+    real = {"l.google.com": "google.com", "yahoodns.net": "yahooinc.com"}
+    taker = next((who for end, who in real.items() if host.endswith(end)), "microsoft.com")
+    deliveries = mails(10, host=host, recipient_domain=mailbox)
+    forged = told((RELAY, 500, seen("fail")), by=mailbox)
+    answer = asked(tmp_path, deliveries, [told((RELAY, 10, seen()), by=taker), forged])
+    row = one_row(answer, receiver=taker)
+    assert (row["sent"], row["reported"], row["dkim_fail"], row["state"]) == (10, 10, 0, "complete")
 
 
 def daily_world(reported: list[int]) -> tuple[list[Any], list[Any]]:

@@ -1,7 +1,7 @@
 """Which organisation took a delivery: from the MX host, the recipient's domain, and who reports on what was sent there.
 
 In this order: the user's word; what a receiver's reports say of recipients (`envelope_to`); the organisation of the MX
-host, where it reports, under its own name or one of TABLE; the recipient's own organisation, where it reports; a
+host, where it reports, under its own name or another of its own; the recipient's own organisation, where it reports; a
 likeness of counts (`learn`); else the MX host's organisation. So a hosted domain counts with its host.
 """
 
@@ -20,23 +20,28 @@ LEARN_WINDOWS = 3  # reports of different periods that must fit
 LEARN_LIKENESS = 0.8  # sum of the smaller counts by sum of the larger ones
 LEARN_MARGIN = 0.2  # by which the best must be better than the second
 LEARN_RECEIVERS = 500  # the busiest receivers without a reporter are compared
-# Organisations whose MX hosts, mailboxes and reports go by several registrable names: the name on the left counts as
-# the one on the right.
+# Organisations whose MX hosts and reports go by several registrable names: the name on the left counts as the one on
+# the right. No stranger can write from one of these.
 TABLE: Mapping[str, str] = MappingProxyType(
+    {
+        "mx.microsoft": "microsoft.com",
+        "yahoodns.net": "yahooinc.com",
+        "mimecast.com": "mimecast.org",
+        "mimecastreport.com": "mimecast.org",
+        "messagingengine.com": "fastmaildmarc.com",
+    }
+)
+# Names of mailboxes. They say who takes a mail, and never who reports: anybody may open one, and mail a report from it.
+MAILBOXES: Mapping[str, str] = MappingProxyType(
     {
         "googlemail.com": "google.com",
         "gmail.com": "google.com",
         "outlook.com": "microsoft.com",
         "hotmail.com": "microsoft.com",
         "live.com": "microsoft.com",
-        "mx.microsoft": "microsoft.com",
-        "yahoodns.net": "yahooinc.com",
         "yahoo.com": "yahooinc.com",
         "aol.com": "yahooinc.com",
-        "mimecast.com": "mimecast.org",
-        "mimecastreport.com": "mimecast.org",
-        "messagingengine.com": "fastmail.com",
-        "fastmaildmarc.com": "fastmail.com",
+        "fastmail.com": "fastmaildmarc.com",
     }
 )
 
@@ -49,8 +54,14 @@ class Taker(NamedTuple):
 
 
 def organisation(name: str) -> str:
-    """The organisation of a reporter's or an MX host's name."""
+    """The organisation that takes mail by the name of an MX host or of a recipient's domain."""
     found = organisational(name)
+    return TABLE.get(found) or MAILBOXES.get(found, found)
+
+
+def reporter(submitter: str) -> str:
+    """The organisation that reports under this name."""
+    found = organisational(submitter)
     return TABLE.get(found, found)
 
 
@@ -75,7 +86,7 @@ class Receivers:
         said: Mapping[str, str] | None = None,
         envelopes: Mapping[str, str] | None = None,
     ) -> None:
-        self.reporters = {organisation(name) for name in reporters}
+        self.reporters = {reporter(name) for name in reporters}
         self._said = {name.lower().rstrip("."): organisation(who) for name, who in (said or {}).items()}
         self._envelopes = dict(envelopes or {})
 
@@ -86,11 +97,11 @@ class Receivers:
             if named := self._named(one):
                 return Taker(named, "user")
         if domain in self._envelopes:
-            return Taker(organisation(self._envelopes[domain]), "envelope")
+            return Taker(reporter(self._envelopes[domain]), "envelope")
         by_host, by_recipient = organisation(name), organisation(domain)
         if by_host in self.reporters:
             return Taker(by_host, "mx")
-        if by_recipient in self.reporters and organisational(name) not in TABLE:
+        if by_recipient in self.reporters and by_host == organisational(name):
             return Taker(by_recipient, "recipient")
         return Taker(by_host or by_recipient, "guess")
 

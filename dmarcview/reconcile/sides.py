@@ -24,7 +24,7 @@ from dmarcview.store.tables import reports as report_table
 from dmarcview.store.tables import sent as sent_table
 from dmarcview_relay.outcome import DELIVERED
 
-from .receivers import organisation
+from .receivers import reporter
 
 if TYPE_CHECKING:
     from dmarcview.store import Store
@@ -68,7 +68,7 @@ def habits(store: Store, filters: Filters, now: int) -> Habits:
     with store.ledger.read() as conn:
         query = select(c.domain, c.submitter, func.min(c.begin)).where(c.shelf.in_(filters.shelves))
         for domain, submitter, first in conn.execute(query.group_by(c.domain, c.submitter)):
-            key = (domain, organisation(submitter))
+            key = (domain, reporter(submitter))
             known = found.of.get(key)
             found.of[key] = Habit(min(first, known.first) if known else first, lateness.USUAL_WAIT)
             found.domains.add(domain)
@@ -79,7 +79,7 @@ def habits(store: Store, filters: Filters, now: int) -> Habits:
         late = late.where(c.shelf.in_(filters.shelves), c.auth == "pass", c.end > now - HISTORY)
         late = late.group_by(c.domain, c.submitter, "hour").order_by(c.domain)
         for domain, rows in itertools.groupby(conn.execute(late), key=itemgetter(0)):
-            for who, wait in _waits([(organisation(row[1]), row[2], row[3]) for row in rows]).items():
+            for who, wait in _waits([(reporter(row[1]), row[2], row[3]) for row in rows]).items():
                 found.of[domain, who] = replace(found.of[domain, who], wait=wait)
     return found
 
@@ -104,7 +104,7 @@ def covered(store: Store, filters: Filters, now: int) -> dict[tuple[str, str, in
     periods: dict[tuple[str, str], set[tuple[int, int]]] = {}
     with store.ledger.read() as conn:
         for domain, submitter, begin, end in conn.execute(query):
-            periods.setdefault((domain, organisation(submitter)), set()).add((begin, end))
+            periods.setdefault((domain, reporter(submitter)), set()).add((begin, end))
     out: dict[tuple[str, str, int], int] = {}
     earliest = (now - lateness.MOST_WAIT - 2 * DAY) // DAY
     for key, found in periods.items():
@@ -138,7 +138,7 @@ def load_said(store: Store, cursor: Any, filters: Filters, *, by_report: bool = 
     cursor.execute(f"create temp table spoken as {store.heavy.over(cursor, at, sql)}", params)
     names = [row[0] for row in cursor.execute("select distinct submitter from spoken").fetchall()]
     known = pa.table({"submitter": pa.array(names, pa.string()),
-                      "receiver": pa.array([organisation(name) for name in names], pa.string())})  # fmt: skip
+                      "receiver": pa.array([reporter(name) for name in names], pa.string())})  # fmt: skip
     cursor.register("named", known)
     cursor.register("classes", store.source_table(filters.domains, ("domain", "source_ip", "source_class")))
     cursor.execute(

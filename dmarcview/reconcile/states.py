@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dmarcview.query.filters import Filters, over_days
 
 from . import sides
-from .receivers import organisation
+from .receivers import reporter
 from .words import COMPLETE, OPEN, SILENT, UNSENT, wilson
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def lines(cursor: Any, filters: Filters) -> None:
     where, params = [asked.where], dict(asked.params)
     if filters.submitter is not None:
         where.append("receiver = $receiver")
-        params["receiver"] = organisation(filters.submitter)
+        params["receiver"] = reporter(filters.submitter)
     if filters.source_class is not None:
         where.append("source_class = $source_class")
         params["source_class"] = filters.source_class
