@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from dmarcview import query
 from dmarcview.library import Library
-from dmarcview.query import Completeness, Filters
+from dmarcview.query import Completeness, Filters, lateness
 from dmarcview.query.complete import arrivals, each, words
 from dmarcview.query.lateness import (
     ARRIVALS,
@@ -330,3 +330,29 @@ def test_recent_days_end_yesterday(tmp_path: Path) -> None:
         assert [one.day for one in days] == [yesterday - timedelta(days=n) for n in (2, 1, 0)]
         assert [one.complete for one in days] == [True, True, False]
         assert query.completeness(store, yesterday).late == ("a.example",)
+
+
+@pytest.mark.parametrize("at_once", [1, 4_000])
+def test_who_is_usual_on_many_domains_is_who_is_on_each_alone(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lateness, "PAIRS_AT_ONCE", at_once)
+    parts = {
+        "example.com": [*rows("far.test", range(31), 5), *rows("rare.test", range(0, 30, 9), 5)],
+        "example.org": [*rows("far.test", range(30), 5, reports=2), *rows("far.test", range(30, 31), 5)],
+        "example.net": rows("near.test", range(2, 31, 2), 30),
+    }
+    arrived = pd.concat([frame(part).assign(domain=name) for name, part in parts.items()], ignore_index=True)
+    now = (JUDGED + 1) * DAY + 6 * HOUR
+    found = lateness.usual(arrived.sample(frac=1, random_state=7), JUDGED - 1, JUDGED + 1, now)
+    alone = []
+    for name, part in parts.items():
+        each_day = judge(frame(part), JUDGED - 1, JUDGED + 1, now).reporters
+        for row in each_day[each_day["usual"]].itertuples():
+            day = row.day.to_datetime64().astype("datetime64[D]").astype(int)
+            alone.append((name, row.submitter, int(day), row.state in ("awaited", "late") or day == JUDGED + 1))
+    assert sorted(found.itertuples(index=False, name=None)) == sorted(alone)
+    assert ("example.org", "far.test", JUDGED, True) in alone
+    assert ("example.com", "far.test", JUDGED, False) in alone
+
+
+def test_of_no_arrivals_nobody_is_usual() -> None:
+    assert lateness.usual(frame().assign(domain=""), JUDGED, JUDGED, (JUDGED + 1) * DAY).empty

@@ -7,6 +7,7 @@ import math
 import tempfile
 import uuid
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from dmarcview.cli import main
 from dmarcview.config import ConfigError
 from dmarcview.config import read as read_config
 from dmarcview.library import Library
-from dmarcview.query import Filters
+from dmarcview.query import Filters, completeness
 from dmarcview.reconcile import CODES, COLUMNS, Reconciled, reconcile, wilson
 from dmarcview.reconcile.receivers import Receivers
 from dmarcview.store import SourceRow, sent
@@ -231,6 +232,79 @@ def test_a_day_is_open_as_long_as_the_receiver_used_to_be_late(tmp_path: Path) -
     assert after.rows["state"].tolist() == ["complete", "complete"]
 
 
+HOUR = 3_600
+
+
+def two_a_day(days: int, second: int, *, by: tuple[str, str] = ("far.test", "far.test")) -> tuple[list[Any], list[Any]]:
+    """100 mails a day, of which a first report has 60 after 3 hours, and a second one 40 after 10, on so many days."""
+    deliveries = [one for day in range(days) for one in mails(100, day)]
+    first = [told((RELAY, 60, seen()), day=day, late=3 * HOUR, by=by[0]) for day in range(days)]
+    return deliveries, [
+        *first,
+        *(told((RELAY, 40, seen()), day=day, late=10 * HOUR, by=by[1]) for day in range(second)),
+    ]
+
+
+@pytest.mark.parametrize("by", [("far.test", "far.test"), ("far.test", "more.far.test")])
+def test_a_day_is_open_until_the_usual_number_of_its_reports_has_come(tmp_path: Path, by: tuple[str, str]) -> None:
+    deliveries, reports = two_a_day(20, 19, by=by)
+    now = D0 + 20 * DAY + 4 * HOUR
+    with world(tmp_path, deliveries, reports, now=now) as store:
+        answer, whole = reconcile(store), completeness(store, date(2026, 1, 20))
+        assert answer.rows["state"].tolist() == ["complete"] * 19 + ["open"]
+        assert (whole.complete, whole.share) == (False, pytest.approx(0.5, abs=0.11))
+        store.append_many([told((RELAY, 40, seen()), day=19, by=by[1], late=10 * HOUR)])
+        assert reconcile(store).rows["state"].tolist() == ["complete"] * 20
+        assert completeness(store, date(2026, 1, 20)).complete
+
+
+def test_who_drops_from_two_reports_a_day_to_one_is_awaited_no_longer_than_it_was_ever_late(tmp_path: Path) -> None:
+    deliveries, reports = two_a_day(40, 20)
+    for day in (20, 30):
+        for left, state in ((1, "open"), (0, "complete")):
+            now = D0 + (day + 2) * DAY - left
+            here = [one for one in reports if one.origin.received <= now]
+            rows = asked(tmp_path / f"{day}-{left}", deliveries, here, now=now).rows
+            assert rows["state"].tolist()[day] == state
+    after = asked(tmp_path / "after", deliveries, reports, now=D0 + 40 * DAY + 4 * HOUR)
+    assert after.rows["state"].tolist() == ["complete"] * 40, "half of its days had one: that is usual now"
+
+
+def test_in_a_zone_of_its_own_a_usual_reporter_has_told_a_day_when_the_last_report_of_it_is_in(tmp_path: Path) -> None:
+    """Reports from 16:00 to 16:00 UTC: what left in the evening is told a day later."""
+    deliveries = [one for day in range(1, 20) for one in mails(10, day, hour=20)]
+    reports = [told((RELAY, 10, seen()), day=day + 16 / 24, late=HOUR) for day in range(1, 20)]
+    held = reports[:-1]
+    now = D0 + 20 * DAY + 2 * HOUR
+    assert asked(tmp_path / "a", deliveries, held, now=now).rows["state"].tolist()[-2:] == ["complete", "open"]
+    assert asked(tmp_path / "b", deliveries, reports, now=now).rows["state"].tolist()[-1] == "complete"
+
+
+ARRIVALS = st.lists(
+    st.tuples(st.integers(0, 40), st.integers(1, 3), st.integers(0, 160), st.sampled_from(["far.test", "a.far.test"])),
+    max_size=60,
+)  # fmt: skip
+
+
+@settings(max_examples=15, deadline=None)
+@given(ARRIVALS, st.integers(8, 40), st.integers(0, 23))
+def test_a_row_and_completeness_never_contradict_each_other(arrivals: Any, day: int, hour: int) -> None:
+    """Two names of one organisation with reports of UTC days: a usual one is awaited on both sides, or on neither."""
+    now = D0 + day * DAY + hour * HOUR
+    usual = [told((RELAY, 1, seen()), day=one, late=2 * HOUR) for one in range(day) if one % 3]
+    reports = [told((RELAY, 1, seen()), day=one, late=late * HOUR, by=who)
+               for one, count, late, who in arrivals for _ in range(count)]  # fmt: skip
+    here = [one for one in (*usual, *reports) if one.origin.received <= now]
+    with tempfile.TemporaryDirectory() as folder:
+        lines = [one for back in range(day) for one in mails(1, back)]
+        with world(Path(folder), lines, here, now=now) as store:
+            rows = reconcile(store).rows
+            for row in rows[rows["sent"] > 0].itertuples():
+                one = completeness(store, row.day.date())
+                if one.expected and row.state != "silent":
+                    assert (row.state == "complete") == (not one.late and not one.awaited), (row, one)
+
+
 def test_periods_of_another_zone_find_the_days_of_their_mails(tmp_path: Path) -> None:
     """Reports from 07:00 to 07:00 UTC: 4 mails at 03:00 belong to the report of the day before."""
     deliveries = [*mails(6, 0, hour=12), *mails(4, 1, hour=3), *mails(8, 1, hour=12)]
@@ -423,8 +497,6 @@ def test_filters_choose_days_domains_receivers_sources_and_classes(tmp_path: Pat
             rows = store.reconcile(**fields)
             return int(rows["sent"].sum()), int(rows["reported"].sum())
 
-        from datetime import date
-
         assert sums() == (27, 20)
         assert sums(domains=("example.org",)) == (18, 20)
         assert sums(since=date(2026, 1, 2)) == (22, 15)
@@ -443,6 +515,60 @@ def test_a_subdomain_with_its_own_record_is_not_the_domain_above(tmp_path: Path)
     with world(tmp_path, deliveries, [told((RELAY, 5, seen())), shop]) as store:
         assert store.reconcile(domains=("example.org",))["sent"].tolist() == [5]
         assert store.reconcile(domains=("shop.example.org",))["sent"].tolist() == [7]
+
+
+@pytest.mark.parametrize("domain", ["news.example.org", "a.news.example.org", "org", "example.org"])
+def test_a_strangers_report_on_a_subdomain_or_above_changes_no_row_of_another_receiver(
+    tmp_path: Path, domain: str
+) -> None:
+    news, forged = "a.news.example.org", ("203.0.113.9", 1, seen(None, "fail", header_from="a.news.example.org"))
+    deliveries = [
+        *mails(50, from_domain=news),
+        *mails(9, from_domain=news, host="mx.mute.test", recipient_domain="mute.test"),
+        *mails(5),
+    ]
+    real = told((RELAY, 20, seen(header_from=news)), (RELAY, 5, seen()))
+    for number, domains in enumerate((None, ("example.org",))):
+        plain = asked(tmp_path / f"a{number}", deliveries, [real], domains=domains)
+        other = told(forged, by="stranger.test", domain=domain)
+        moved = asked(tmp_path / f"b{number}", deliveries, [real, other], domains=domains)
+        kept = moved.rows[moved.rows["receiver"] != "stranger.test"]
+        assert repr(kept.to_dict("records")) == repr(plain.rows.to_dict("records"))
+        assert kept["sent"].sum() == 64
+        assert ("unreported", RELAY, 30, 50) in findings(moved)
+
+
+def test_before_its_own_record_a_subdomain_is_reported_with_the_domain_above(tmp_path: Path) -> None:
+    """Its record appears on day 3; the receiver reports it apart from then on."""
+    shop = "shop.example.org"
+    deliveries = [one for day in range(6) for one in mails(10, day, from_domain=shop)]
+    reports = [told((RELAY, 10, seen(header_from=shop)), day=day, domain="example.org" if day < 3 else shop)
+               for day in range(6)]  # fmt: skip
+    answer = asked(tmp_path / "a", deliveries, reports)
+    assert answer.rows["state"].tolist() == ["complete"] * 6
+    above = asked(tmp_path / "b", deliveries, reports, domains=("example.org",))
+    assert [(row.sent, row.reported) for row in above.rows.itertuples()] == [(10, 10)] * 3
+    below = asked(tmp_path / "c", deliveries, reports, domains=(shop,))
+    assert [(str(row.day)[:10], row.sent, row.reported) for row in below.rows.itertuples()] == [
+        (f"2026-01-{day:02}", 10, 10) for day in (4, 5, 6)
+    ]
+
+
+def test_where_a_receiver_reports_nothing_two_organisations_name_the_policy_domain(tmp_path: Path) -> None:
+    shop = "shop.example.org"
+    deliveries = mails(7, from_domain=shop, host="mx.mute.test", recipient_domain="mute.test")
+    top, one, two = (told((RELAY, 1, seen()), by=who, domain=domain) for who, domain in
+                     (("far.test", "example.org"), ("far.test", shop), ("near.test", shop)))  # fmt: skip
+
+    def sums(name: str, *reports: Any) -> tuple[int, int]:
+        with world(tmp_path / name, deliveries, reports) as store:
+            above, below = (reconcile(store, Filters(domains=(domain,))).rows for domain in ("example.org", shop))
+        return int(above["sent"].sum()), int(below["sent"].sum())
+
+    assert sums("none") == (7, 0)
+    assert sums("one", top, one) == (7, 0)
+    assert sums("two", top, one, two) == (0, 7)
+    assert sums("alone", one) == (0, 7)
 
 
 def test_reports_that_are_not_believed_count_only_when_asked(tmp_path: Path) -> None:
@@ -471,40 +597,61 @@ def test_a_ledger_in_postgresql_gives_the_same_answer(tmp_path: Path, postgres: 
 
 
 SOURCES = st.sampled_from([RELAY, "10.0.0.5", "203.0.113.80", "198.51.100.7"])
+NAMES = st.sampled_from(["example.org", "shop.example.org"])
 DELIVERIES = st.lists(
     st.tuples(st.integers(0, 5), st.floats(0, 23.9), st.integers(1, 9), SOURCES,
               st.sampled_from(["mx.far.test", "mx.mute.test", "mx.near.test", ""]),
-              st.sampled_from([KEY, (), (("example.org", "s2"), ("example.org", "e1"))])),
+              st.sampled_from([KEY, (), (("example.org", "s2"), ("example.org", "e1"))]), NAMES),
     max_size=6,
 )  # fmt: skip
 SHAPES = st.builds(seen, st.sampled_from(["pass", "fail", None]), st.sampled_from(["pass", "fail"]),
                    selector=st.sampled_from(["s1", "s2", "e1", "x"]), d=st.sampled_from(["example.org", "other.test"]),
-                   overrides=st.sampled_from([(), ("forwarded",)]),
+                   overrides=st.sampled_from([(), ("forwarded",)]), header_from=NAMES,
                    envelope_to=st.sampled_from([None, "far.test"]))  # fmt: skip
+ROWS = st.lists(st.tuples(SOURCES, st.integers(1, 10**12), SHAPES), min_size=1, max_size=4)
+SUBMITTERS = st.sampled_from(["far.test", "reports.far.test", "near.test", "who.test"])
 REPORTS = st.lists(
-    st.tuples(st.lists(st.tuples(SOURCES, st.integers(1, 10**12), SHAPES), min_size=1, max_size=4),
-              st.integers(-48, 150), st.one_of(st.sampled_from([0, 24, 24 * 7]), st.integers(1, 200)),
-              st.sampled_from(["far.test", "near.test", "who.test"])),
+    st.tuples(ROWS, st.integers(-48, 150), st.one_of(st.sampled_from([0, 24, 24 * 7, 24 * 395]), st.integers(1, 200)),
+              SUBMITTERS, NAMES),
     max_size=5,
+)  # fmt: skip
+PAIRS = st.lists(  # two of one organisation, each with a report of its own of each of these days
+    st.tuples(ROWS, ROWS, st.integers(0, 4), st.integers(1, 4), NAMES), max_size=2,
 )  # fmt: skip
 
 
+def daily(pairs: Any) -> list[tuple[Any, int, int, str, str]]:
+    return [(rows, day * 24, 24, by, domain) for first, second, start, days, domain in pairs
+            for day in range(start, start + days)
+            for rows, by in ((first, "far.test"), (second, "reports.far.test"))]  # fmt: skip
+
+
 @settings(max_examples=25, deadline=None)
-@given(DELIVERIES, REPORTS, st.randoms(use_true_random=False))
+@given(DELIVERIES, REPORTS, PAIRS, st.randoms(use_true_random=False))
 def test_totals_are_exact_whatever_was_sent_and_reported_and_in_whatever_order(
-    deliveries: Any, reports: Any, random: Any
+    deliveries: Any, reports: Any, pairs: Any, random: Any
 ) -> None:
-    lines = [one for day, hour, n, source, host, dkim in deliveries
-             for one in mails(n, day, hour=hour, source=source, host=host, dkim=dkim)]  # fmt: skip
-    papers = [told(*rows, day=hour / 24, days=hours / 24, by=by) for rows, hour, hours, by in reports]
+    lines = [one for day, hour, n, source, host, dkim, name in deliveries
+             for one in mails(n, day, hour=hour, source=source, host=host, dkim=dkim, from_domain=name)]  # fmt: skip
+    reports = [*reports, *daily(pairs)]
+    papers = [told(*rows, day=hour / 24, days=hours / 24, by=by, domain=domain)
+              for rows, hour, hours, by, domain in reports]  # fmt: skip
     with tempfile.TemporaryDirectory() as a, tempfile.TemporaryDirectory() as b:
         first = asked(Path(a), lines, papers)
+        parts = [asked(Path(a), domains=(name,)) for name in ("example.org", "shop.example.org")]
         random.shuffle(lines)
         random.shuffle(papers)
-        again = asked(Path(b), lines, [*papers, *papers])  # reports that are sent twice count once
+        later = len(papers) // 2
+        with world(Path(b), lines, papers[:later]) as store:  # a look in between, and reports that are late
+            reconcile(store)
+        again = asked(Path(b), (), [*papers[later:], *papers])  # reports that are sent twice count once
     assert first.rows["sent"].sum() == len(lines) == first.receivers["sent"].sum()
     told_of = sum(count for rows, *_ in reports for _, count, _ in rows)
     assert first.rows["reported"].sum() == told_of == first.receivers["reported"].sum()
+    known_by = {how for part in (first, *parts) for some in part.receivers["known_by"] for how in some}
+    if known_by.isdisjoint({"envelope", "learned"}):  # else its receiver is known by reports of one of them alone
+        assert sum(part.rows["sent"].sum() for part in parts) == len(lines), "each mail is under one policy domain"
+    assert sum(part.rows["reported"].sum() for part in parts) == told_of
     assert (first.rows["dkim_fail"] <= first.rows["reported"]).all()
     shares = first.rows[["low", "coverage", "high"]].dropna()
     assert ((shares["low"] <= shares["coverage"]) & (shares["coverage"] <= shares["high"])).all()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import case, func, literal, select
+from sqlalchemy import ColumnElement, case, func, literal, select
 
 from dmarcview.organisation import reporters
 from dmarcview.store.tables import reports as report_table
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 RECENT_DAYS = 14  # those of which anybody asks: no reporter is awaited for longer than MOST_WAIT
 NAMED = 3  # late reporters that a sentence names
+QUARTER = 900  # seconds by which a period may begin before midnight and be one of the next day
+_C = report_table.c
+MIDDLE: ColumnElement[int] = (_C.begin + _C.end) // (2 * DAY)  # the day that a report tells of
+LAST: ColumnElement[int] = (_C.begin + QUARTER) // DAY  # the last day of which a reporter tells nothing after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,13 @@ class Completeness:
     reporters: pd.DataFrame
 
 
-def arrivals(store: Store, filters: Filters = Filters(), *, by_domain: bool = False) -> pd.DataFrame:  # noqa: B008 - frozen
+def arrivals(
+    store: Store,
+    filters: Filters = Filters(),  # noqa: B008 - frozen
+    *,
+    by_domain: bool = False,
+    day: ColumnElement[int] = MIDDLE,
+) -> pd.DataFrame:
     """What came of which day, and how late: the columns of `lateness.ARRIVALS`; `by_domain` a row each report.
 
     Such a row has its `domain` too; `submitter` is the reporter as `organisation.reporters` calls it. Of `filters`, the
@@ -54,8 +64,7 @@ def arrivals(store: Store, filters: Filters = Filters(), *, by_domain: bool = Fa
     """
     import pandas as pd
 
-    c = report_table.c
-    day = (c.begin + c.end) // (2 * DAY)
+    c = _C
     late = c.received - (day + 1) * DAY
     hour = case(
         (c.auth != "pass", UNKNOWN), (late <= 0, 0), (late >= MOST_WAIT, HOURS - 1), else_=late // HOUR

@@ -28,6 +28,7 @@ LEAST_WAIT, USUAL_WAIT, MOST_WAIT = DAY, 3 * DAY, 7 * DAY  # bounds of that late
 FEW_RECEIPTS = 7  # with fewer, lateness is not known
 HOURS = MOST_WAIT // HOUR  # places of a histogram; the last one holds all that came later
 AT_ONCE = 200  # domains whose receipts are in memory together
+PAIRS_AT_ONCE = 4_000  # the same of pairs of domain and reporter
 UNKNOWN = -1  # hour of a report whose receipt says nothing
 
 ARRIVED, AWAITED, LATE, SILENT, UNUSUAL = "arrived", "awaited", "late", "silent", "unusual"
@@ -112,6 +113,40 @@ def complete(arrivals: pd.DataFrame, first: int, last: int, now: int) -> tuple[l
             one = known.judge(day, now)
             found[start : start + size, day - first] = _is_complete(one, _weights(one, of, size), of, size, now)
     return [str(name) for name in domains], found
+
+
+def usual(arrivals: pd.DataFrame, first: int, last: int, now: int) -> pd.DataFrame:
+    """Who is usual on each of these days, for many domains at once: domain, submitter, day, open (is it awaited?).
+
+    As `judge` of each domain alone; a day that is not over is open, whoever has reported.
+    """
+    import numpy as np
+    import pandas as pd
+
+    domain, domains = pd.factorize(arrivals["domain"], sort=True)
+    who, names = pd.factorize(arrivals["submitter"], sort=True)
+    pair, pairs = pd.factorize(domain * len(names) + who, sort=True)
+    parts = []
+    for start in range(0, len(pairs), PAIRS_AT_ONCE):
+        some = (pair >= start) & (pair < start + PAIRS_AT_ONCE)
+        known = _Known(arrivals[some].assign(submitter=pairs[pair[some]]), first - HISTORY_DAYS, last)
+        for day in range(first, last + 1):
+            one = known.judge(day, now)
+            still = (one.state == AWAITED) | (one.state == LATE) | (now < (day + 1) * DAY)
+            place = np.asarray(known.names, dtype=np.int64)[one.usual]
+            parts.append((place, np.full(len(place), day), still[one.usual]))
+    places, days, still_open = (
+        np.concatenate([np.zeros(0, dtype=kind), *(part[i] for part in parts)])
+        for i, kind in enumerate((np.int64, np.int64, np.bool_))
+    )
+    return pd.DataFrame(
+        {
+            "domain": np.asarray(domains, dtype=object)[places // max(len(names), 1)],
+            "submitter": np.asarray(names, dtype=object)[places % max(len(names), 1)],
+            "day": days,
+            "open": still_open,
+        }
+    )
 
 
 class _Day(NamedTuple):

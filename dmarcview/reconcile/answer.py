@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dmarcview.query.filters import Filters
 from dmarcview.store.engine import frame, release
 
-from . import join, sides, states
+from . import awaited, habits, join, sides, states
 from .receivers import Receivers, host_name, learn, organisation
 from .states import KEY
 from .words import CODES, COLUMNS, COMPLETE, OPEN, SILENT, wilson
@@ -56,18 +56,24 @@ def reconcile(
     if filters.result is not None:
         raise ValueError("a comparison of sent and reported takes all results: ask without --result")
     now = int(store.clock())
-    known = sides.habits(store, filters, now)
+    known = habits.load(store, filters, now)
     with store.heavy.cursor() as cursor:
         sides.load_said(store, cursor, filters)
-        sides.load_sent(store, cursor, filters, known, span(cursor, filters))
+        sides.load_sent(store, cursor, filters, span(cursor, filters))
         takers(cursor, known, receivers)
+        names = sorted({name for (name,) in cursor.execute("select header_from from keys").fetchall()})
+        habits.tables(cursor, known, names)
+        sides.choose(cursor, filters.domains)
+        mailed(cursor)
         join.signatures(cursor)
         join.behind_nat(cursor)
         join.assign(cursor)
         join.lay(cursor)
         states.lines(cursor, filters)
         cursor.execute("drop table laid")
-        states.states(cursor, store, filters, known, now)
+        asked = cursor.execute("select distinct domain from habit order by domain").fetchall()
+        awaited.tables(store, cursor, filters, [domain for (domain,) in asked], now)
+        states.states(cursor, now)
         out = Reconciled(_rows(cursor), _findings(cursor, store), _receivers(cursor))
     release()
     return out
@@ -84,7 +90,7 @@ def span(cursor: Any, filters: Filters) -> tuple[int | None, int | None]:
     return begin, end
 
 
-def takers(cursor: Any, known: sides.Habits, said: Mapping[str, str] | None) -> None:
+def takers(cursor: Any, known: habits.Habits, said: Mapping[str, str] | None) -> None:
     """Table `takers`: the organisation of each pair of MX host and recipient domain."""
     import pyarrow as pa
 
@@ -94,11 +100,8 @@ def takers(cursor: Any, known: sides.Habits, said: Mapping[str, str] | None) -> 
         "(select recipient_domain from pairs) group by all) group by envelope_to"
     ).fetchall()
     book = Receivers(known.reporters, said, dict(told))
-    pairs = cursor.execute(
-        "select pair, host, recipient_domain, coalesce(n, 0) from pairs left join "
-        "(select pair, cast(sum(n) as bigint) as n from cells group by pair) using (pair) order by pair"
-    ).fetchall()
-    found = [book.taker(host, domain) for _, host, domain, _ in pairs]
+    pairs = cursor.execute("select pair, host, recipient_domain from pairs order by pair").fetchall()
+    found = [book.taker(host, domain) for _, host, domain in pairs]
 
     def table() -> None:
         cursor.register(
@@ -108,9 +111,8 @@ def takers(cursor: Any, known: sides.Habits, said: Mapping[str, str] | None) -> 
                     "pair": pa.array([pair for pair, *_ in pairs], pa.int32()),
                     "receiver": pa.array([taker.receiver for taker in found], pa.string()),
                     "known_by": pa.array([taker.known_by for taker in found], pa.string()),
-                    "host": pa.array([organisation(host_name(host)) for _, host, *_ in pairs], pa.string()),
-                    "domain": pa.array([domain for *_, domain, _ in pairs], pa.string()),
-                    "mails": pa.array([n for *_, n in pairs], pa.int64()),
+                    "host": pa.array([organisation(host_name(host)) for _, host, _ in pairs], pa.string()),
+                    "domain": pa.array([domain for *_, domain in pairs], pa.string()),
                 }
             ),
         )
@@ -124,6 +126,14 @@ def takers(cursor: Any, known: sides.Habits, said: Mapping[str, str] | None) -> 
             for taker in found
         ]
         table()
+
+
+def mailed(cursor: Any) -> None:
+    """Table `mailed`: deliveries by receiver and recipient domain."""
+    cursor.execute(
+        "create temp table mailed as select receiver, domain, sum(n) as mails from cells join takers using (pair) "
+        "group by all"
+    )
 
 
 def _rows(cursor: Any) -> pd.DataFrame:
@@ -200,10 +210,9 @@ def _receivers(cursor: Any) -> pd.DataFrame:
         with named as (
             select receiver, list_sort(list(distinct host) filter (where host <> '')) as hosts,
                 list_sort(list(distinct known_by)) as known_by from takers group by receiver
-        ), mailed as (
+        ), most as (
             select receiver, list(domain order by mails desc, domain)[1:{MOST_DOMAINS}] as domains
-            from (select receiver, domain, sum(mails) as mails from takers where mails > 0 group by all)
-            group by receiver
+            from mailed group by receiver
         ), summed as (
             select receiver, sum(sent) as sent, sum(reported) as reported,
                 coalesce(sum(sent) filter (where state = '{COMPLETE}'), 0) as counted,
@@ -213,7 +222,7 @@ def _receivers(cursor: Any) -> pd.DataFrame:
             from days group by receiver
         ) select x.*, coalesce(hosts, []) as hosts, coalesce(known_by, []) as known_by,
             coalesce(domains, []) as domains
-        from summed x left join named using (receiver) left join mailed using (receiver)
+        from summed x left join named using (receiver) left join most using (receiver)
         order by sent desc, reported desc, receiver
         """
     ).to_arrow_table()

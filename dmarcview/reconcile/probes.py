@@ -25,7 +25,7 @@ from dmarcview.store.probes import Probe
 from dmarcview.store.tables import sent
 from dmarcview_relay.outcome import DEFERRED, DELIVERED
 
-from . import join, sides
+from . import habits, join, sides
 from .answer import span, takers
 
 if TYPE_CHECKING:
@@ -170,12 +170,13 @@ def _looked_for(
     first, last = (datetime.fromtimestamp(at, UTC).date() for at in (min(times), max(times)))
     # earlier days teach who is who: outer addresses, receivers that are known by their counts
     bounds = Filters(since=first - timedelta(days=HISTORY_DAYS), until=last + timedelta(days=2), verified=verified)
-    known = sides.habits(store, bounds, now)
+    known = habits.load(store, bounds, now)
     out = {}
     with store.heavy.cursor() as cursor:
         sides.load_said(store, cursor, bounds, by_report=True)
-        sides.load_sent(store, cursor, bounds, known, span(cursor, bounds))
+        sides.load_sent(store, cursor, bounds, span(cursor, bounds))
         takers(cursor, known, receivers)
+        sides.choose(cursor, None)
         join.signatures(cursor)
         join.behind_nat(cursor)
         join.assign(cursor)
@@ -193,11 +194,11 @@ def _looked_for(
     return out
 
 
-def _expected(known: sides.Habits, one: _Sent, receiver: str, now: int) -> tuple[str, int | None]:
+def _expected(known: habits.Habits, one: _Sent, receiver: str, now: int) -> tuple[str, int | None]:
     """(state, until when) of a probe that no report counts yet."""
-    habit = known.of.get((known.policy(one.from_domain), receiver))
     end = (one.at // DAY + 1) * DAY
-    if habit is None or end <= habit.first:
+    habit = known.span(one.from_domain, receiver, end)
+    if habit is None:
         return UNEXPECTED, None
     return (AWAITED if now < end + habit.wait else OVERDUE), end + habit.wait
 

@@ -7,20 +7,15 @@ as three numbers, and DuckDB does the sums: four times faster than a GROUP BY of
 # ruff: noqa: S608 - SQL is put together from our own constants; values from outside are parameters
 from __future__ import annotations
 
-import itertools
 from array import array
-from dataclasses import dataclass, field, replace
-from operator import itemgetter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import case, func, or_, select
+from sqlalchemy import or_, select
 
-from dmarcview.organisation import organisational
-from dmarcview.query import lateness
 from dmarcview.query.filters import Filters, over_periods
 from dmarcview.query.traffic import window
-from dmarcview.store.tables import reports as report_table
 from dmarcview.store.tables import sent as sent_table
 from dmarcview_relay.outcome import DELIVERED
 
@@ -30,92 +25,10 @@ if TYPE_CHECKING:
     from dmarcview.store import Store
 
 SLOT = 900  # seconds of a cell
-DAY = 86_400
-FULL_DAY = DAY - 60  # many periods end one second before midnight
-HISTORY = lateness.HISTORY_DAYS * DAY
+SLOTS_A_DAY = 96
 FETCHED = 10_000  # rows of the ledger at once
 _C = sent_table.c
 _DETOUR = "list_has_any(override_types, ['forwarded', 'mailing_list', 'trusted_forwarder'])"
-
-
-@dataclass(frozen=True, slots=True)
-class Habit:
-    """How an organisation reports on one policy domain; times in seconds."""
-
-    first: int  # begin of its first report
-    wait: int  # how long after the end of a day the last report that tells of it may come: see query.lateness
-
-
-@dataclass(slots=True)
-class Habits:
-    """Who reports on what: by (policy domain, organisation), and the reporters by name."""
-
-    of: dict[tuple[str, str], Habit] = field(default_factory=dict)
-    domains: set[str] = field(default_factory=set)
-    reporters: set[str] = field(default_factory=set)
-
-    def policy(self, name: str) -> str:
-        """The policy domain of a From domain: the longest that reports name, else the organisational one."""
-        labels = name.split(".")
-        rests = (".".join(labels[start:]) for start in range(len(labels)))
-        return next((rest for rest in rests if rest in self.domains), organisational(name))
-
-
-def habits(store: Store, filters: Filters, now: int) -> Habits:
-    """Every reporter's habits, from all reports that are kept, whatever the window."""
-    c = report_table.c
-    found = Habits()
-    with store.ledger.read() as conn:
-        query = select(c.domain, c.submitter, func.min(c.begin)).where(c.shelf.in_(filters.shelves))
-        for domain, submitter, first in conn.execute(query.group_by(c.domain, c.submitter)):
-            key = (domain, reporter(submitter))
-            known = found.of.get(key)
-            found.of[key] = Habit(min(first, known.first) if known else first, lateness.USUAL_WAIT)
-            found.domains.add(domain)
-            found.reporters.add(submitter)
-        closed = (c.begin + SLOT) // DAY + 1  # the report that begins in a day is the last one that tells of it
-        hour = case((c.received <= closed * DAY, 0), else_=(c.received - closed * DAY) // lateness.HOUR).label("hour")
-        late = select(c.domain, c.submitter, hour, func.count())
-        late = late.where(c.shelf.in_(filters.shelves), c.auth == "pass", c.end > now - HISTORY)
-        late = late.group_by(c.domain, c.submitter, "hour").order_by(c.domain)
-        for domain, rows in itertools.groupby(conn.execute(late), key=itemgetter(0)):
-            for who, wait in _waits([(reporter(row[1]), row[2], row[3]) for row in rows]).items():
-                found.of[domain, who] = replace(found.of[domain, who], wait=wait)
-    return found
-
-
-def _waits(receipts: list[tuple[str, int, int]]) -> dict[str, int]:
-    """How long after a day each organisation's reports may come, by (organisation, hour, reports)."""
-    import numpy as np
-
-    names = sorted({who for who, _, _ in receipts})
-    place = {who: number for number, who in enumerate(names)}
-    table = np.zeros((len(names), lateness.HOURS))
-    for who, hour, number in receipts:
-        table[place[who], min(hour, lateness.HOURS - 1)] += number
-    return dict(zip(names, lateness.waits(table).tolist(), strict=True))
-
-
-def covered(store: Store, filters: Filters, now: int) -> dict[tuple[str, str, int], int]:
-    """Seconds of recent days that reports cover, by (policy domain, organisation, day): is a day in already?"""
-    c = report_table.c
-    query = select(c.domain, c.submitter, c.begin, c.end).distinct()
-    query = query.where(c.shelf.in_(filters.shelves), c.end > now - lateness.MOST_WAIT - 2 * DAY)
-    periods: dict[tuple[str, str], set[tuple[int, int]]] = {}
-    with store.ledger.read() as conn:
-        for domain, submitter, begin, end in conn.execute(query):
-            periods.setdefault((domain, reporter(submitter)), set()).add((begin, end))
-    out: dict[tuple[str, str, int], int] = {}
-    earliest = (now - lateness.MOST_WAIT - 2 * DAY) // DAY
-    for key, found in periods.items():
-        upto = 0  # what lies before is counted already
-        for begin, end in sorted(found):
-            low, high = max(begin, upto, earliest * DAY), min(end, now + DAY)
-            for day in range(low // DAY, -(-high // DAY) if high > low else low // DAY):
-                inside = min(high, (day + 1) * DAY) - max(low, day * DAY)
-                out[(*key, day)] = out.get((*key, day), 0) + inside
-            upto = max(upto, high)
-    return out
 
 
 def load_said(store: Store, cursor: Any, filters: Filters, *, by_report: bool = False) -> None:
@@ -149,11 +62,11 @@ def load_said(store: Store, cursor: Any, filters: Filters, *, by_report: bool = 
     cursor.execute("drop table spoken")
 
 
-def load_sent(store: Store, cursor: Any, filters: Filters, known: Habits, span: tuple[int | None, int | None]) -> None:
-    """Tables of the deliveries between two moments: `cells` (slot, key, pair, n), `keys`, `pairs`, and `alike`.
+def load_sent(store: Store, cursor: Any, filters: Filters, span: tuple[int | None, int | None]) -> None:
+    """Tables of the deliveries between two moments: `cells` (slot, key, pair, n), `keys`, `pairs`.
 
-    `alike` names the first signature of the mails that carry another one, so that a report that tells of the second
-    alone finds its mails.
+    Of the domains asked for and all below; which of these have a policy of their own is seen when the receivers are
+    known (`choose`).
     """
     import pyarrow as pa
 
@@ -177,11 +90,9 @@ def load_sent(store: Store, cursor: Any, filters: Filters, known: Habits, span: 
                 key_of.append(keys.setdefault((source, name, dkim), len(keys)))
                 pair_of.append(pairs.setdefault((host, recipient_domain), len(pairs)))
     signatures = [orjson.loads(dkim) for _, _, dkim in keys]
-    policies = {name: known.policy(name) for _, name, _ in keys}
-    wanted = [filters.domains is None or policies[name] in filters.domains for _, name, _ in keys]
     text = pa.string()
     cursor.register(
-        "all_keys",
+        "read_keys",
         pa.table(
             {
                 "key": pa.array(range(len(keys)), pa.int32()),
@@ -189,7 +100,6 @@ def load_sent(store: Store, cursor: Any, filters: Filters, known: Habits, span: 
                 "header_from": pa.array([one[1] for one in keys], text),
                 "d": pa.array([signed[0][0].lower() if signed else "" for signed in signatures], text),
                 "s": pa.array([signed[0][1].lower() if signed else "" for signed in signatures], text),
-                "wanted": pa.array(wanted, pa.bool_()),
             }
         ),
     )
@@ -219,11 +129,26 @@ def load_sent(store: Store, cursor: Any, filters: Filters, known: Habits, span: 
         name: pa.Array.from_buffers(pa.int32(), len(column), [None, pa.py_buffer(column)])
         for name, column in numbers.items()
     }))  # fmt: skip
-    cursor.execute("create temp table keys as select * exclude (wanted) from all_keys where wanted")
-    cursor.execute(
-        "create temp table cells as select slot, key, pair, count(*) as n from rows_sent "
-        "where key in (select key from keys) group by all"
-    )
+    cursor.execute("create temp table keys as select * from read_keys")
+    cursor.execute("create temp table cells as select slot, key, pair, count(*) as n from rows_sent group by all")
+
+
+def choose(cursor: Any, domains: tuple[str, ...] | None) -> None:
+    """Leave what was sent under these policy domains, None for all, by `habit`; and make the table `alike`.
+
+    `alike` names the first signature of the mails that carry another one, so that a report that tells of the second
+    alone finds its mails.
+    """
+    if domains is not None:
+        cursor.execute(
+            "create or replace temp table cells as select c.* from cells c join keys k using (key) "
+            "join takers t using (pair) join policies p using (header_from) left join habit h on "
+            "h.header_from = k.header_from and h.receiver = t.receiver and "
+            f"(slot // {SLOTS_A_DAY} + 1) * 86400 > h.first and (slot // {SLOTS_A_DAY} + 1) * 86400 <= h.until "
+            "where list_contains($domains, coalesce(h.domain, p.domain))",
+            {"domains": list(domains)},
+        )
+        cursor.execute("delete from keys where key not in (select key from cells)")
     cursor.execute(
         "create temp table alike as select k.header_from, c.d, c.s, arg_max((k.d, k.s), (w.n, k.d, k.s)) as first "
         "from carried c join keys k using (key) join (select key, sum(n) as n from cells group by key) w using (key) "

@@ -4,16 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dmarcview.query.filters import Filters, over_days
 
-from . import sides
 from .receivers import reporter
 from .words import COMPLETE, OPEN, SILENT, UNSENT, wilson
-
-if TYPE_CHECKING:
-    from dmarcview.store import Store
 
 UNREPORTED = 0.9  # coverage below which a receiver that reports leaves out too much
 KEY = "source_ip, header_from, d, s, receiver"
@@ -54,30 +50,10 @@ def lines(cursor: Any, filters: Filters) -> None:
     )
 
 
-def states(cursor: Any, store: Store, filters: Filters, known: sides.Habits, now: int) -> None:
+def states(cursor: Any, now: int) -> None:
     """Tables `days` (the rows), and `few` (keys of which too little is reported)."""
     import pyarrow as pa
 
-    names = [row[0] for row in cursor.execute("select distinct header_from from lines").fetchall()]
-    under: dict[str, list[str]] = {}
-    for name in names:
-        under.setdefault(known.policy(name), []).append(name)
-    habit = [
-        (name, who, one.first, one.wait) for (domain, who), one in known.of.items() for name in under.get(domain, ())
-    ]
-    full = [
-        (name, who, day)
-        for (domain, who, day), seconds in sides.covered(store, filters, now).items()
-        if seconds >= sides.FULL_DAY
-        for name in under.get(domain, ())
-    ]
-    texts, numbers = pa.string(), pa.int64()
-    for table, columns, kinds, values in (
-        ("habit", ("header_from", "receiver", "first", "wait"), (texts, texts, numbers, numbers), habit),
-        ("full_days", ("header_from", "receiver", "number"), (texts, texts, numbers), full),
-    ):
-        arrays = [pa.array([one[i] for one in values], kind) for i, kind in enumerate(kinds)]
-        cursor.register(table, pa.table(dict(zip(columns, arrays, strict=True))))
     cursor.execute(
         f"""
         create temp table days as
@@ -89,13 +65,15 @@ def states(cursor: Any, store: Store, filters: Filters, known: sides.Habits, now
                 list_sort(list(distinct kind) filter (where kind <> '')) as kinds
             from lines group by day, number, {KEY}, ours
         ) select x.*, case when sent = 0 then '{UNSENT}'
-            when h.first is null or (x.number + 1) * 86400 <= h.first then '{SILENT}'
-            when $now < (x.number + 1) * 86400 + h.wait and f.number is null then '{OPEN}'
+            when h.first is null then '{SILENT}'
+            when coalesce(j.open, $now < (x.number + 1) * 86400 + h.wait and f.number is null) then '{OPEN}'
             else '{COMPLETE}' end as state,
             sum(sent) over (partition by {_of_x(KEY)}, ours) as key_sent,
             sum(reported) over (partition by {_of_x(KEY)}, ours) as key_reported
-        from summed x left join habit h using (header_from, receiver)
-        left join full_days f on f.header_from = x.header_from and f.receiver = x.receiver and f.number = x.number
+        from summed x left join habit h on h.header_from = x.header_from and h.receiver = x.receiver
+            and h.first < (x.number + 1) * 86400 and h.until >= (x.number + 1) * 86400
+        left join judged j on j.domain = h.domain and j.receiver = x.receiver and j.number = x.number
+        left join full_days f on f.domain = h.domain and f.receiver = x.receiver and f.number = x.number
         """,
         {"now": now},
     )
@@ -106,7 +84,7 @@ def states(cursor: Any, store: Store, filters: Filters, known: sides.Habits, now
     _, high = wilson([row[6] for row in totals], [row[5] for row in totals])
     few = [row[:5] for row, top in zip(totals, high, strict=True) if top < UNREPORTED]
     fields = ("source_ip", "header_from", "d", "s", "receiver")
-    cursor.register("few", pa.table({f: pa.array([row[i] for row in few], texts) for i, f in enumerate(fields)}))
+    cursor.register("few", pa.table({f: pa.array([row[i] for row in few], pa.string()) for i, f in enumerate(fields)}))
 
 
 def _of_x(columns: str) -> str:
