@@ -7,12 +7,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from dmarcview.alerts.joined import findings
 from dmarcview.alerts.model import Finding
-from dmarcview.reconcile import reconcile
+from dmarcview.query import Filters
+from dmarcview.reconcile import Reconciled, reconcile
 from dmarcview.store.facts import SourceRow
 from dmarcview_relay.outcome import Attempt
 from tests.reconcile_world import NOW, RELAY, mails, seen, told, world
@@ -21,14 +21,14 @@ from tests.store_data import D0, DAY
 TODAY = D0 // DAY + 12
 
 
-def rows(folder: Path, deliveries: Sequence[Attempt], reports: Sequence[Any]) -> pd.DataFrame:
+def compared(folder: Path, deliveries: Sequence[Attempt], reports: Sequence[Any]) -> Reconciled:
     with world(folder, deliveries, reports, now=D0 + 12 * DAY + DAY // 2) as store:
         store.put_sources([SourceRow("example.org", RELAY, "own"), SourceRow("example.org", "192.0.2.99", "own")])
-        return reconcile(store).rows
+        return reconcile(store)
 
 
 def found(folder: Path, deliveries: Sequence[Attempt], reports: Sequence[Any]) -> list[Finding]:
-    return findings(rows(folder, deliveries, reports), TODAY)
+    return findings(compared(folder, deliveries, reports), TODAY)
 
 
 def days(count: int, failing: int = 0, **how: Any) -> tuple[list[Attempt], list[Any]]:
@@ -120,8 +120,24 @@ def test_mail_that_a_relay_of_three_days_never_sent_is_told(tmp_path: Path) -> N
         ("not_sent", RELAY, 9), ("bypass", "192.0.2.99", 7)]  # fmt: skip
 
 
+@pytest.mark.parametrize("source", [RELAY, "10.0.0.5"])
+def test_a_rare_mailing_is_judged_though_its_last_one_was_before_the_window(source: str, tmp_path: Path) -> None:
+    """Mailings on days 20, 50 and 115; of the last all signatures are bad. The window has 60 days."""
+    last, deliveries, reports = 115, [], []
+    for day in (20, 50, last):
+        for host in ("far.test", "away.test"):
+            deliveries += mails(200, day, host=f"mx.{host}", recipient_domain=host, source=source)
+            shapes = [(RELAY, 199, seen("fail" if day == last else "pass")), (RELAY, 1, seen())]
+            reports.append(told(*shapes, day=day, by=host))
+    with world(tmp_path, deliveries, reports, now=D0 + 120 * DAY) as store:
+        within = reconcile(store, Filters(since=date(2026, 3, 2), until=date(2026, 5, 1)))
+    assert within.rows["sent"].sum() == 400
+    (one,) = findings(within, D0 // DAY + 120)
+    assert (one.kind, one.failed, one.total) == ("signed_broken", 398, 400)
+
+
 def test_of_a_log_without_recent_rows_nothing_is_said(tmp_path: Path) -> None:
-    assert findings(rows(tmp_path, *days(11)), TODAY + 60) == []
+    assert findings(compared(tmp_path, *days(11)), TODAY + 60) == []
 
 
 def test_without_a_sent_log_there_is_nothing_to_say(tmp_path: Path) -> None:

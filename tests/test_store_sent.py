@@ -9,14 +9,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, inspect, select
+from sqlalchemy import func, inspect, select, text
 from sqlalchemy.exc import DataError
 
 from dmarcview.library import Library
+from dmarcview.query import sent_first
 from dmarcview.store import Store, StoreFull, sent, tables
 from dmarcview.store.ledger import counter
 from dmarcview.store.ledger import rows as ledger_rows
-from dmarcview_relay.outcome import FAILED, RemoteReply
+from dmarcview.store.migrations import upgrade
+from dmarcview_relay.outcome import DEFERRED, DELIVERED, FAILED, RemoteReply
 from tests.sent_data import LINK, NEVER, attempt
 from tests.store_data import D0, DAY, report, taken
 from tests.store_postgres import fresh_database
@@ -175,7 +177,7 @@ def test_the_steps_from_format_3_work_on_both_kinds_of_ledger(opened: Opener) ->
         conn.execute(tables.counters.delete().where(tables.counters.c.name.in_(["sent", "alerts", "judged"])))
         conn.execute(tables.meta.update().where(tables.meta.c.name == "format").values(value="3"))
     store.ledger.create()
-    assert store.ledger.format() == 5
+    assert store.ledger.format() == tables.FORMAT
     assert sent.append(store.ledger, "a", [(1, attempt())]) == 1
     with store.ledger.read() as conn:
         assert counter(conn, "alerts") == 0
@@ -193,3 +195,36 @@ def test_a_full_disk_is_said_so_and_nothing_is_half_there(tmp_path: Path) -> Non
             sent.append(store.ledger, "a", many)
         with store.ledger.read() as conn:
             assert conn.execute(select(func.count()).select_from(tables.sent)).scalar_one() == 0
+
+
+def test_the_first_delivery_of_a_source_and_from_is_found_by_an_index(opened: Opener) -> None:
+    store = opened()
+    kept = [(0, "192.0.2.1", "a.test", DELIVERED), (5, "192.0.2.1", "a.test", DELIVERED),
+            (3, "192.0.2.2", "a.test", DEFERRED), (7, "192.0.2.2", "a.test", DELIVERED),
+            (9, "192.0.2.2", "b.test", DELIVERED)]  # fmt: skip
+    sent.append(store.ledger, "r", [
+        (n, attempt(at=D0 + day * DAY, link=LINK._replace(source=source), from_domain=name, outcome=outcome))
+        for n, (day, source, name, outcome) in enumerate(kept, 1)
+    ])  # fmt: skip
+    asked = [("a.test", "192.0.2.2"), ("b.test", None), ("a.test", None), ("a.test", "192.0.2.9"), ("c.test", None)]
+    assert sent_first(store, asked * 40) == [D0 + 7 * DAY, D0 + 9 * DAY, D0, None, None] * 40
+    assert sent_first(store, []) == []
+
+
+def test_looking_up_the_first_delivery_reads_no_row(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store, store.ledger.read() as conn:
+        where = "select min(at) from sent where from_domain = 'a.test' and outcome = 'delivered'"
+        plans = [str(conn.execute(text(f"explain query plan {where}{more}")).all()) for more in
+                 ("", " and source = '192.0.2.1'")]  # fmt: skip
+    assert "COVERING INDEX sent_from" in plans[0]
+    assert "COVERING INDEX sent_source (from_domain=? AND source=? AND outcome=?)" in plans[1]
+
+
+def test_a_ledger_of_format_5_gets_the_index(opened: Opener) -> None:
+    store = opened()
+    with store.ledger.write() as conn:
+        conn.execute(text("drop index sent_source"))
+        conn.execute(tables.meta.update().where(tables.meta.c.name == "format").values(value="5"))
+    upgrade(store.ledger)
+    assert store.ledger.format() == tables.FORMAT
+    assert "sent_source" in {i["name"] for i in inspect(store.ledger.engine).get_indexes("sent")}

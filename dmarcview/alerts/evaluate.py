@@ -85,8 +85,8 @@ class Evaluator:
         if self._joined is not None and self._joined.today == today and began < self._joined.until:
             return self._joined.findings
         bounds = Filters(since=as_day(today - JOINED_DAYS), until=as_day(today), verified=not config.trust.unverified)
-        rows = reconcile(store, bounds, config.reconcile.receivers).rows
-        found = joined.findings(rows, today, known.flags([""])[0])
+        compared = reconcile(store, bounds, config.reconcile.receivers)
+        found = joined.findings(compared, today, known.flags([""])[0])
         ended = self._clock()
         self._joined = _Joined(found, today, ended + min(LONGEST, REST * (ended - began)))
         return found

@@ -19,6 +19,8 @@ from .series import as_day, day_number
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dmarcview.reconcile import Reconciled
+
     from .likelihood import Bools
 
 # nobody is young: from the first mail on it is known how many were signed
@@ -31,22 +33,24 @@ RELAYED = 0.5  # of a domain's own mail: from there on, what goes around the rel
 MOST_MEMBERS = 20
 
 
-def findings(rows: pd.DataFrame, today: int, complete: Bools | None = None) -> list[Finding]:
-    """Findings of the rows of a reconciliation (`reconcile.COLUMNS`); `today` in days since 1970."""
-    if rows.empty or not rows["sent"].any():
+def findings(found: Reconciled, today: int, complete: Bools | None = None) -> list[Finding]:
+    """Findings of a comparison of sent and reported; `today` in days since 1970."""
+    if not found.rows["sent"].any():
         return []
-    rows = logged(rows)
+    rows = logged(found)
     return [*signed(rows, today, complete), *not_sent(rows, today), *around(rows, today)]
 
 
-def logged(rows: pd.DataFrame) -> pd.DataFrame:
+def logged(found: Reconciled) -> pd.DataFrame:
     """Rows of days of which the log has all: since it knows the source and its From domain, else the From domain."""
     import pandas as pd
 
-    sent = rows["day"].where(rows["sent"] > 0)
-    of_source = sent.groupby([rows["source_ip"], rows["header_from"]]).transform("min")
-    of_domain = sent.groupby(rows["header_from"]).transform("min")
-    return rows[rows["day"] >= of_source.where(rows["matched_by"] != "", of_domain) + pd.Timedelta(days=LEAD_DAYS)]
+    rows = found.rows
+    first = rows[["source_ip", "header_from"]].merge(found.logged, how="left", validate="many_to_one")["first"]
+    of_domain = rows["header_from"].map(found.logged.groupby("header_from")["domain_first"].min())
+    since = of_domain.where(rows["matched_by"] == "", first.set_axis(rows.index)).dt.floor("D")
+    known: pd.Series[bool] = rows["day"] >= since + pd.Timedelta(days=LEAD_DAYS)
+    return rows[known]
 
 
 def signed(rows: pd.DataFrame, today: int, complete: Bools | None = None) -> list[Finding]:

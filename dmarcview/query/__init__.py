@@ -17,7 +17,7 @@ from .intake import (
     summary,
 )
 from .selectors import selectors
-from .sent import Sent, search_hash, sent, sent_any, sent_daily, sent_domains
+from .sent import Sent, search_hash, sent, sent_any, sent_daily, sent_domains, sent_first
 from .traffic import SourceDetail, classes, daily, domains, records, reporters, source_detail, sources
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "sent_any",
     "sent_daily",
     "sent_domains",
+    "sent_first",
     "source_detail",
     "sources",
     "summary",

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import calendar
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import ColumnElement, and_, false, func, or_, select, tuple_, union_all
+from sqlalchemy import ColumnElement, and_, false, func, literal, or_, select, tuple_, union_all
 
+from dmarcview.store.ledger import chunks
 from dmarcview.store.sent import DAY, message_id
 from dmarcview.store.tables import sent as _table
-from dmarcview_relay.outcome import DEFERRED, OUTCOMES
+from dmarcview_relay.outcome import DEFERRED, DELIVERED, OUTCOMES
 
 from .filters import as_day, as_domains
 from .intake import _table as framed
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from dmarcview.store import Store
 
+FIRSTS = 100  # look-ups by index in one question
 _C = _table.c
 _LIST: tuple[tuple[str, str, Any], ...] = (
     ("row", "text", _C.instance + "-" + _C.number.cast(_C.instance.type)),
@@ -141,6 +144,24 @@ def sent_domains(store: Store) -> list[str]:
         ).scalar():
             found.append(str(name))
     return found
+
+
+def sent_first(store: Store, mails: Sequence[tuple[str, str | None]]) -> list[int | None]:
+    """When the whole log has the first delivery of each From domain and source address, None for any; seconds UTC.
+
+    None where it has none.
+    """
+    found: dict[int, int | None] = {}
+    with store.ledger.read() as conn:
+        for part in chunks(list(enumerate(mails)), FIRSTS):
+            asked = []
+            for place, (domain, source) in part:
+                where = [_C.from_domain == domain, _C.outcome == DELIVERED]
+                where += [] if source is None else [_C.source == source]
+                first = select(func.min(_C.at)).where(*where).scalar_subquery()
+                asked.append(select(literal(place), first))
+            found |= {int(row[0]): row[1] for row in conn.execute(union_all(*asked))}
+    return [found[place] for place in range(len(mails))]
 
 
 def sent_any(store: Store) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dmarcview.query import sent_first
 from dmarcview.query.filters import Filters
 from dmarcview.store.engine import frame, release
 
@@ -35,11 +36,14 @@ class Reconciled:
     messages first. `receivers`: receiver, sent, reported, counted (sent in complete rows), matched (of these,
     reported), coverage, low, high, open, silent (sent in such rows), hosts, known_by and domains (lists of text: the
     organisations of MX hosts, how the receiver was found, the recipients' domains with most mail); most sent first.
+    `logged`: source_ip and header_from as in `rows`, first and domain_first (datetime64[s]: when the whole log, not
+    only that of the window, has the first delivery of this source and From, and of this From).
     """
 
     rows: pd.DataFrame
     findings: pd.DataFrame
     receivers: pd.DataFrame
+    logged: pd.DataFrame
 
 
 def reconcile(
@@ -74,7 +78,7 @@ def reconcile(
         asked = cursor.execute("select distinct domain from habit order by domain").fetchall()
         awaited.tables(store, cursor, filters, [domain for (domain,) in asked], now)
         states.states(cursor, now)
-        out = Reconciled(_rows(cursor), _findings(cursor, store), _receivers(cursor))
+        out = Reconciled(_rows(cursor), _findings(cursor, store), _receivers(cursor), _logged(cursor, store))
     release()
     return out
 
@@ -233,3 +237,17 @@ def _receivers(cursor: Any) -> pd.DataFrame:
     for name, values in (("high", high), ("low", low), ("coverage", coverage)):
         out.insert(place, name, values)
     return out
+
+
+def _logged(cursor: Any, store: Store) -> pd.DataFrame:
+    import pandas as pd
+
+    seen = cursor.execute(
+        "select distinct m.source_ip, k.header_from, k.source_ip from keys k join mails m using (key) order by all"
+    ).fetchall()
+    columns = ["source_ip", "header_from", "first", "domain_first"]
+    firsts = sent_first(store, [(name, source) for _, name, source in seen])
+    wholes = sent_first(store, [(name, None) for _, name, _ in seen])
+    rows = [(*one[:2], *at) for one, *at in zip(seen, firsts, wholes, strict=True)]
+    found = pd.DataFrame(rows, columns=columns).groupby(columns[:2], as_index=False).min()
+    return found.astype({"source_ip": "str", "header_from": "str"}).astype(dict.fromkeys(columns[2:], "datetime64[s]"))

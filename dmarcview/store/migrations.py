@@ -88,3 +88,9 @@ def keep_alerts(conn: Connection) -> None:
     for table in (probes, incidents, mutes, notices, records_seen):
         table.create(conn)
     conn.execute(insert(counters), [{"name": name, "value": 0} for name in ("alerts", "judged")])
+
+
+@step(5)
+def find_first_sent(conn: Connection) -> None:
+    """Format 6: the first mail of a source and From domain by an index."""
+    next(index for index in sent.indexes if index.name == "sent_source").create(conn, checkfirst=True)

@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-FORMAT = 5
+FORMAT = 6
 
 metadata = MetaData()
 Id = BigInteger().with_variant(Integer, "sqlite")
@@ -250,6 +250,7 @@ sent = Table(
     # the outcome stands in them so that totals need no row
     Index("sent_at", "at", "outcome"),
     Index("sent_from", "from_domain", "at", "outcome"),
+    Index("sent_source", "from_domain", "source", "outcome", "at"),
     Index("sent_to", "recipient_domain", "at", "outcome"),
     Index("sent_queue", "queue_id"),
     Index("sent_message", "message_id"),
@@ -259,8 +260,8 @@ probes = Table(
     "probes",
     metadata,
     Column("tag", Text, primary_key=True),
-    Column("queue_id", Text, nullable=False),
-    Column("at", BigInteger, nullable=False),  # handed to the relay
+    Column("queue_id", Text, nullable=False),  # "" until the relay has taken it
+    Column("at", BigInteger, nullable=False),  # made, and handed to the relay
     Column("sender", Text, nullable=False),
     Column("from_domain", Text, nullable=False),
     Column("recipient", Text, nullable=False),
