@@ -26,6 +26,14 @@ class ProbeError(Exception):
     """The test cannot be made; the text says what to do."""
 
 
+class Draft(NamedTuple):
+    """A test mail that is not handed in yet."""
+
+    tag: str
+    sender: Address
+    recipient: Address
+
+
 class Sent(NamedTuple):
     """A test mail on its way."""
 
@@ -54,9 +62,14 @@ def sender_for(config: Config, text: str = "") -> Address:
     raise ProbeError("name a sender with --from: [relay] senders names none that could be used")
 
 
-def send(config: Config, sender: Address, recipient: Address, say: Callable[[str], object]) -> Sent:
-    """Hand in a tagged mail; `say` gets the dialogue. Raises Declined and Unreachable of `sendmail.session`."""
-    tag = secrets.token_hex(6)
+def draft(sender: Address, recipient: Address) -> Draft:
+    """A test mail with a tag of its own."""
+    return Draft(secrets.token_hex(6), sender, recipient)
+
+
+def send(config: Config, mail: Draft, say: Callable[[str], object]) -> Sent:
+    """Hand it in; `say` gets the dialogue. Raises Declined, Unreachable and Unanswered of `sendmail.session`."""
+    tag, sender, recipient = mail
     hostname = config.relay.hostname or sender.ascii_domain
     talk = Session(connect(config.relay.listeners), say)
     try:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from relay_sink import Sink
 from test_probe import running
 
 from dmarcview.library import Library
+from dmarcview.reconcile.probe_words import known
 from dmarcview.reconcile.probes import Followed, follow
 from dmarcview.store import Store, probes
 from dmarcview.store.probes import Probe
@@ -135,6 +139,18 @@ def test_before_its_delivery_the_last_try_is_told(tmp_path: Path) -> None:
     assert (first.state, first.reply.startswith("451 4.7.1 Greylisted")) == ("deferred", True)
     assert followed(tmp_path / "c", [*tries, *probe_mail(hour=13)], [told((RELAY, 1, seen()))]).state == "reported"
     assert followed(tmp_path / "d", [*tries, *probe_mail(hour=13, outcome=FAILED, reply=NEVER)]).state == "failed"
+
+
+def test_a_probe_that_the_relay_has_not_taken_is_not_sent_and_may_be_forgotten(tmp_path: Path) -> None:
+    with world(tmp_path, [*mails(1), *probe_mail()]) as store:
+        probes.put(store.ledger, PROBE._replace(queue_id=""))
+        (one,) = follow(store)
+        assert (one.state, one.reply) == ("not sent", "")
+        assert known(one) == ["the relay has not said that it took it: it was stopped on the way"]
+        probes.taken(store.ledger, PROBE.tag, PROBE.queue_id)
+        assert [(one.state, one.probe) for one in follow(store)] == [("unexpected", PROBE)]
+        probes.forget(store.ledger, PROBE.tag)
+        assert follow(store) == []
 
 
 def test_reports_that_nobody_vouches_for_count_only_when_asked(tmp_path: Path) -> None:
@@ -257,6 +273,60 @@ def test_a_probe_that_waits_tells_why(tmp_path: Path) -> None:
         assert done.returncode == 1
         assert "deferred" in done.stdout
         assert "451 4.3.0 later" in command("loop", f"--config={config}").stdout
+
+
+@contextmanager
+def falling_silent(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """A relay that closes the connection when it has the whole mail; gives settings, and the probes it finds then."""
+    found: list[str] = []
+    config = folder / "config.toml"
+
+    def serve(door: socket.socket) -> None:
+        talk, _ = door.accept()
+        with talk, talk.makefile("rb") as lines:
+            talk.sendall(b"220 relay.from.test\r\n")
+            for line in lines:
+                if line.startswith(b"DATA"):
+                    talk.sendall(b"354 go on\r\n")
+                elif line == b".\r\n":
+                    with Store.open(folder) as store:
+                        found.extend(one.queue_id for one in probes.newest(store.ledger))
+                    return
+                elif line.startswith((b"EHLO", b"MAIL", b"RCPT")):
+                    talk.sendall(b"250 ok\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        config.write_text(
+            f'[data]\ndir = "{folder}"\n[relay]\nhostname = "relay.from.test"\nsenders = ["@from.test"]\n'
+            f'recipients = ["@far.test"]\nlisteners = [{{ port = {door.getsockname()[1]} }}]\n'
+        )
+        thread = threading.Thread(target=serve, args=(door,))
+        thread.start()
+        yield config, found
+        thread.join(20)
+
+
+def test_a_probe_is_remembered_before_the_relay_has_it(tmp_path: Path) -> None:
+    Store.open(tmp_path).close()
+    with falling_silent(tmp_path) as (config, found):
+        done = command("loop", "someone@far.test", f"--config={config}")
+    assert found == [""]
+    assert done.returncode == 2
+    assert "the relay has the test and did not answer" in done.stderr
+    text = command("loop", f"--config={config}").stdout
+    assert ": not sent" in text
+    assert "the relay has not said that it took it" in text
+
+
+def test_without_a_relay_nothing_is_remembered(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = door.getsockname()[1]
+    config = tmp_path / "config.toml"
+    config.write_text(f'[data]\ndir = "{tmp_path}"\n[relay]\nsenders = ["@from.test"]\nrecipients = ["@far.test"]\n'
+                      f"listeners = [{{ port = {port} }}]\n")  # fmt: skip
+    done = command("loop", "someone@far.test", f"--config={config}")
+    assert (done.returncode, "no relay answers" in done.stderr) == (2, True)
+    assert "No probe was sent yet" in command("loop", f"--config={config}").stdout
 
 
 def test_a_probe_that_the_relay_refuses_is_not_remembered(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dmarcview.commands import open_store, require_store, settings
 from dmarcview.commands.sent import ship
-from dmarcview.commands.test import DELIVERED, hand_in, tell, watch
+from dmarcview.commands.test import DELIVERED, NotTaken, draft, hand_in, tell, watch
 from dmarcview.exits import REFUSED, TAKEN, Misuse
 from dmarcview.terminal import print_json, safe
 
@@ -39,15 +39,21 @@ def _send(args: argparse.Namespace, config: Config, text: str) -> int:
     from dmarcview.service_relay import folder
     from dmarcview.store import probes
 
-    with open_store(config) as store:  # before the mail is out: what cannot be remembered is not sent
-        sent = hand_in(args, config, text)
-        address = str(sent.recipient)
+    mail = draft(args, config, text)
+    with open_store(config) as store:
+        address = str(mail.recipient)
         logged = address if config.relay.plain_recipients else search_hash(folder(config), address)
-        probes.put(
+        probes.put(  # before the mail is out: what cannot be remembered is not sent
             store.ledger,
-            probes.Probe(sent.tag, sent.queue_id, int(store.clock()), str(sent.sender), sent.sender.ascii_domain,
-                         logged or f"@{sent.recipient.ascii_domain}", sent.recipient.ascii_domain),
+            probes.Probe(mail.tag, "", int(store.clock()), str(mail.sender), mail.sender.ascii_domain,
+                         logged or f"@{mail.recipient.ascii_domain}", mail.recipient.ascii_domain),
         )  # fmt: skip
+        try:
+            sent = hand_in(args, config, mail)
+        except NotTaken:
+            probes.forget(store.ledger, mail.tag)
+            raise
+        probes.taken(store.ledger, mail.tag, sent.queue_id)
     tell(args, f"probe {sent.tag} from {sent.sender} to {address}, queued as {sent.queue_id}")
     news = watch(args, config, sent)
     found = _wait(args, config, sent.tag) if args.wait and news.state == DELIVERED else _found(config, 1, sent.tag)

@@ -13,10 +13,14 @@ from dmarcview.exits import REFUSED, TAKEN, Misuse
 from dmarcview.terminal import is_tty, print_json, safe
 
 if TYPE_CHECKING:
-    from dmarcview.probe import News, Sent
+    from dmarcview.probe import Draft, News, Sent
 
 _COLOURS = {"ok": "\x1b[32m", "warn": "\x1b[33m", "fail": "\x1b[31m"}
 DELIVERED = "delivered"
+
+
+class NotTaken(Misuse):
+    """The relay did not take the mail."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,7 +62,7 @@ def _explain(name: str, *, as_json: bool) -> int:
 
 def _send(args: argparse.Namespace) -> int:
     config = settings(args)
-    sent = hand_in(args, config, args.words[0])
+    sent = hand_in(args, config, draft(args, config, args.words[0]))
     tell(args, f"test {sent.tag} from {sent.sender} to {sent.recipient}, queued as {sent.queue_id}")
     news = watch(args, config, sent)
     if args.json:
@@ -76,28 +80,40 @@ def tell(args: argparse.Namespace, text: str) -> None:
         print(safe(text), flush=True)
 
 
-def hand_in(args: argparse.Namespace, config: Config, text: str) -> Sent:
-    """Give a tagged mail for this address to the relay. Raises Misuse."""
+def draft(args: argparse.Namespace, config: Config, text: str) -> Draft:
+    """A tagged mail for this address. Raises Misuse."""
     from dmarcview import probe
-    from dmarcview.sendmail.session import Declined, Unreachable
     from dmarcview_smtp.address import AddressError, read_address
-
-    def say(line: str) -> None:
-        if args.verbose:
-            print(safe(line), file=sys.stderr, flush=True)
 
     try:
         recipient = read_address(text)
     except AddressError as error:
         raise Misuse(f"{text}: {error}") from None
     try:
-        return probe.send(config, probe.sender_for(config, args.sender or ""), recipient, say)
+        return probe.draft(probe.sender_for(config, args.sender or ""), recipient)
     except probe.ProbeError as error:
         raise Misuse(str(error)) from None
+
+
+def hand_in(args: argparse.Namespace, config: Config, mail: Draft) -> Sent:
+    """Give it to the relay. Raises NotTaken, or Misuse when the relay may have taken it and did not say so."""
+    from dmarcview import probe
+    from dmarcview.sendmail.session import Declined, Unanswered, Unreachable
+
+    def say(line: str) -> None:
+        if args.verbose:
+            print(safe(line), file=sys.stderr, flush=True)
+
+    try:
+        return probe.send(config, mail, say)
+    except Unanswered as error:
+        raise Misuse(
+            f"the relay has the test and did not answer: {error}; `dmarcview queue` shows what it took"
+        ) from None
     except Unreachable as error:
-        raise Misuse(f"no relay answers: {error}; start `dmarcview relay` or `dmarcview serve`") from None
+        raise NotTaken(f"no relay answers: {error}; start `dmarcview relay` or `dmarcview serve`") from None
     except Declined as error:
-        raise Misuse(f"the relay refused the test: {error}") from None
+        raise NotTaken(f"the relay refused the test: {error}") from None
 
 
 def watch(args: argparse.Namespace, config: Config, sent: Sent) -> News:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 
-from .probes import AWAITED, OVERDUE, UNEXPECTED, Followed, Told
+from .probes import AWAITED, NOT_SENT, OVERDUE, UNEXPECTED, Followed, Told
 
 
 def known(one: Followed) -> list[str]:
     """Sentences on its way and on the report that is awaited; names in them are as they came: show them escaped."""
+    if one.state == NOT_SENT:
+        return ["the relay has not said that it took it: it was stopped on the way"]
     host = f" by {one.host}" if one.host else ""
     if not one.receiver:
         return [f"{one.state}{host}: {one.reply}"] if one.reply else [f"in the queue as {one.probe.queue_id}"]

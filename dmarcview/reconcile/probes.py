@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from dmarcview.store import Store
 
 LISTED = 20  # newest probes that are followed
-WAITING, AWAITED, OVERDUE, UNEXPECTED, REPORTED = "waiting", "awaited", "overdue", "unexpected", "reported"
+NOT_SENT, WAITING = "not sent", "waiting"
+AWAITED, OVERDUE, UNEXPECTED, REPORTED = "awaited", "overdue", "unexpected", "reported"
 OPEN = (WAITING, DEFERRED, AWAITED)  # of these, news may come by itself
 
 Counts = tuple[tuple[str, int], ...]  # (result, messages), most first
@@ -65,9 +66,10 @@ class Told(NamedTuple):
 class Followed:
     """A probe and what became of it.
 
-    `state`: waiting (no try is known), deferred, failed, expired (the relay's outcomes); after delivery awaited (a
-    report may come until `until`), overdue (it should have), unexpected (its receiver has sent no report on this domain
-    for such days), reported (in `reports`). `tried`: second of the last try, with `host`, `source` and `reply`.
+    `state`: not sent (the relay has not said that it took it), waiting (no try is known), deferred, failed, expired
+    (the relay's outcomes); after delivery awaited (a report may come until `until`), overdue (it should have),
+    unexpected (its receiver has sent no report on this domain for such days), reported (in `reports`). `tried`: second
+    of the last try, with `host`, `source` and `reply`.
     `receiver`: the organisation that took it, and `known_by` as in `receivers.Taker`.
     """
 
@@ -110,7 +112,7 @@ def follow(
     `receivers` is the user's word as in `reconcile`; `verified` leaves out reports that nobody vouches for.
     """
     found = probe_table.newest(store.ledger, limit, tag)
-    tries = _tries(store, [probe.queue_id for probe in found])
+    tries = _tries(store, [probe.queue_id for probe in found if probe.queue_id])
     out = {probe.tag: _tried(probe, tries.get(probe.queue_id)) for probe in found}
     arrived = {probe.tag: tries[probe.queue_id] for probe in found if out[probe.tag].state == AWAITED}
     if arrived:
@@ -156,7 +158,7 @@ def _tries(store: Store, ids: Sequence[str]) -> dict[str, _Sent]:
 
 def _tried(probe: Probe, last: _Sent | None) -> Followed:
     if last is None:
-        return Followed(probe)
+        return Followed(probe, WAITING if probe.queue_id else NOT_SENT)
     state = AWAITED if last.outcome == DELIVERED else last.outcome
     return Followed(probe, state, last.at, last.host, last.source, last.reply)
 

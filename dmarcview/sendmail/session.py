@@ -21,6 +21,10 @@ class Unreachable(Exception):
     """No relay answers here; the text says why."""
 
 
+class Unanswered(Unreachable):
+    """The relay fell silent when it had the whole mail: it may have taken it."""
+
+
 class Reply(NamedTuple):
     """A reply of the relay, and to which command."""
 
@@ -101,7 +105,7 @@ class Session:
         self._say = say
 
     def hand_in(self, mail: Handed, wishes: Wishes, hostname: str) -> Reply:
-        """Hand in one mail for all its recipients, or none. Raises Declined, Unreachable."""
+        """Hand in one mail for all its recipients, or none. Raises Declined, Unreachable, Unanswered."""
         sender, recipients, content = mail
         self._reply("greeting")
         offered = {line.split(" ")[0].upper() for line in self._ask(f"EHLO {hostname}", "hello").text.split("\n")[1:]}
@@ -117,9 +121,12 @@ class Session:
         for recipient in recipients:
             self._ask(" ".join([f"RCPT TO:<{recipient}>", *to]), "rcpt")
         self._ask("DATA", "data")
-        self._send(_DOT.sub(b"..", content) + b".\r\n")
-        self._say(f">>> {len(content)} bytes of mail, and the final dot")
-        final = self._reply("content")
+        try:
+            self._send(_DOT.sub(b"..", content) + b".\r\n")
+            self._say(f">>> {len(content)} bytes of mail, and the final dot")
+            final = self._reply("content")
+        except Unreachable as error:
+            raise Unanswered(str(error)) from None
         try:
             self._ask("QUIT", "quit")
         except (Declined, Unreachable):

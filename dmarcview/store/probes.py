@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 
 from .ledger import Ledger, bump
 from .tables import probes
@@ -13,7 +13,10 @@ DAY = 86_400
 
 
 class Probe(NamedTuple):
-    """One tagged mail. `at` is when the relay took it, seconds UTC; `recipient` as the relay's log has it."""
+    """One tagged mail. `at` is when it was made, seconds UTC; `recipient` as the relay's log has it.
+
+    `queue_id` is empty until the relay has taken it.
+    """
 
     tag: str
     queue_id: str
@@ -28,6 +31,20 @@ def put(ledger: Ledger, probe: Probe) -> None:
     """Remember one. Raises StoreFull, StoreBusy, StoreError."""
     with ledger.write() as conn:
         conn.execute(insert(probes), [probe._asdict()])
+        bump(conn, "sent")
+
+
+def taken(ledger: Ledger, tag: str, queue_id: str) -> None:
+    """The relay has taken it under this id. Raises StoreFull, StoreBusy, StoreError."""
+    with ledger.write() as conn:
+        conn.execute(update(probes).where(probes.c.tag == tag).values(queue_id=queue_id))
+        bump(conn, "sent")
+
+
+def forget(ledger: Ledger, tag: str) -> None:
+    """Let one go that the relay did not take. Raises StoreFull, StoreBusy, StoreError."""
+    with ledger.write() as conn:
+        conn.execute(delete(probes).where(probes.c.tag == tag))
         bump(conn, "sent")
 
 

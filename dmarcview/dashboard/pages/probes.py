@@ -12,7 +12,8 @@ from dmarcview.dashboard import parts, text
 if TYPE_CHECKING:
     from dmarcview.reconcile.probes import Followed, Told
 
-TONES = {"reported": "good", "failed": "bad", "expired": "bad", "overdue": "watch", "deferred": "watch"}
+TONES = {"reported": "good", "failed": "bad", "expired": "bad", "overdue": "watch", "deferred": "watch",
+         "not sent": "watch"}  # fmt: skip
 STATES = {"unexpected": "no reports"}  # the others are words already
 NOTE = (
     "Mails of `dmarcview test loop`. A report names no mail: what is found is the row that counts it, as one of its "
