@@ -231,7 +231,9 @@ def test_the_days_behind_a_wave_and_a_silence_are_counted_as_they_were_judged(fu
     assert quiet.daily["total"].sum() == len(came.drop_duplicates(["domain", "begin"])) > 0
     assert set(quiet.daily["total"]) <= {0, 1, 2}
     assert days_of.of(full, replace(FAILING, kind="mail_held"), NOW) is None
-    assert not days_of.charted(STRANGE)
+    none = days_of.of(full, STRANGE, NOW)
+    assert none is not None
+    assert not none.daily["total"].any()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -3,17 +3,20 @@
 The counts are those that the incident was judged by, so their sum over its days is what it says.
 """
 
+# ruff: noqa: S608 - SQL is put together from our own constants; values from outside are parameters
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dmarcview.organisation import organisational
+from dmarcview.query.filters import Filters
+from dmarcview.query.traffic import window
 
-from . import causes, overdue, waves
+from . import causes, joined, overdue, senders, waves
 from .newcomers import OTHERS
 from .series import DAY, Series, Volume, as_day, day_number, load
 
@@ -25,10 +28,12 @@ if TYPE_CHECKING:
     from .likelihood import Ints
     from .model import Finding
 
-RATE, VOLUME, REPORTS = "rate", "volume", "reports"
+RATE, VOLUME, MAIL, REPORTS = "rate", "volume", "mail", "reports"
 BEFORE_DAYS, AFTER_DAYS = 28, 10  # that are shown around an incident
 MOST_DAYS = 150  # of one that has lasted for long, the newest
 MECHANISMS = {kind: mechanism for mechanism, kind in causes.KINDS.items()}
+JOINED = ("signed_broken", "bypass", "not_sent")  # kinds that a comparison of sent and reported gives
+OUR_SIGNATURE = "the relay's signature"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +41,9 @@ class Evidence:
     """What was counted by event day.
 
     `daily` has a row a day: day (datetime64), total, failed. For a `kind` of RATE these are messages and those that
-    failed `mechanism`; for VOLUME messages and those that were delivered; for REPORTS, policy domains that were
-    reported on, and 0. `usual` is the usual share of failures (0..1) or the usual total of a day; None when it is not
-    known.
+    failed `mechanism`; for VOLUME messages and those that were delivered; for MAIL messages, and 0; for REPORTS, policy
+    domains that were reported on, and 0. `usual` is the usual share of failures (0..1) or the usual total of a day;
+    None when it is not known.
     """
 
     kind: str
@@ -49,11 +54,16 @@ class Evidence:
 
 def charted(finding: Finding) -> bool:
     """Is there such a series?"""
-    return finding.cause != OTHERS and finding.kind in (*MECHANISMS, "forged", "reporter_silent")
+    return finding.cause != OTHERS and finding.kind in (*MECHANISMS, *JOINED, "forged", "new_source", "reporter_silent")
 
 
-def of(store: Store, finding: Finding, now: int, *, verified: bool = True) -> Evidence | None:
-    """The evidence as of `now` (seconds UTC); None for a kind that no series of days was judged for."""
+def of(
+    store: Store, finding: Finding, now: int, *, verified: bool = True, receivers: Mapping[str, str] | None = None
+) -> Evidence | None:
+    """The evidence as of `now` (seconds UTC); None for a kind that no series of days was judged for.
+
+    `receivers` is the user's word as in `reconcile`. The kinds of JOINED take as long as a comparison does.
+    """
     today = now // DAY
     last = min(today - 1, day_number(finding.last_day) + AFTER_DAYS)
     first = max(day_number(finding.first_day) - BEFORE_DAYS, last - MOST_DAYS + 1)
@@ -68,6 +78,10 @@ def of(store: Store, finding: Finding, now: int, *, verified: bool = True) -> Ev
         return Evidence(REPORTS, _daily(counted, np.ones_like(counted), np.zeros_like(counted), first, last), None)
     if not charted(finding):
         return None
+    if finding.kind in JOINED:
+        return _compared(store, finding, (first, last), receivers, verified=verified)
+    if finding.kind == "new_source":
+        return _arrived(store, finding, (first, last), verified=verified)
     domains = [finding.domain] if finding.domain else finding.domains
     found = load(store, today, verified=verified, history=today - first, domain=finding.domain or None)
     if finding.kind == "forged":
@@ -81,6 +95,52 @@ def of(store: Store, finding: Finding, now: int, *, verified: bool = True) -> Ev
         VOLUME if finding.kind == "forged" else RATE, daily, finding.usual,
         causes.WORDS.get(MECHANISMS.get(finding.kind, ""), ""),
     )  # fmt: skip
+
+
+def _compared(
+    store: Store, finding: Finding, days: tuple[int, int], receivers: Mapping[str, str] | None, *, verified: bool
+) -> Evidence:
+    """By the comparison of sent and reported, of the days of which the log has all."""
+    from dmarcview.reconcile import reconcile
+
+    bounds = Filters(since=as_day(days[0] - joined.LEAD_DAYS), until=as_day(days[1] + 1), verified=verified)
+    rows = joined.logged(reconcile(store, bounds, receivers))
+    signed = finding.kind == "signed_broken"
+    if signed:
+        selectors = "selector " + rows["dkim_selector"] + " of " + rows["dkim_domain"]
+        rows = rows[(selectors == finding.cause) & (rows["matched_by"] != "")]
+        total, failed = rows["reported"], rows["dkim_fail"]
+    else:
+        rows = rows[rows["source_ip"] == finding.cause]
+        rows = rows[rows["header_from"].isin([finding.domain, *(member.name for member in finding.members)])]
+        if finding.kind == "bypass":
+            rows = rows[joined.says(rows, "bypass")]
+        total = (rows["reported"] - rows["sent"]).clip(lower=0)
+        failed = total * 0
+    day, *counts = (one.to_numpy().astype(np.int64) for one in (rows["day"].dt.date.map(day_number), total, failed))
+    daily = _daily(day, counts[0], counts[1], *days)
+    if signed:
+        return Evidence(RATE, daily, finding.usual, OUR_SIGNATURE)
+    return Evidence(MAIL, daily, None)
+
+
+def _arrived(store: Store, finding: Finding, days: tuple[int, int], *, verified: bool) -> Evidence:
+    """The messages of a new sender, whatever became of them."""
+    bounds = Filters(since=as_day(days[0]), until=as_day(days[1] + 1), verified=verified)
+    sql = (
+        "select date_diff('day', date '1970-01-01', c.day) as day, cast(sum(messages) as bigint) as n from cube c "
+        "join senders s on s.domain = c.domain and s.source_ip = c.source_ip join chosen on s.sender = chosen.sender "
+        "and list_contains(chosen.domains, c.domain) "
+        f"where c.day >= date '{bounds.since}' and c.day < date '{bounds.until}' group by all"
+    )
+    domains = [finding.domain] if finding.domain else [member.name for member in finding.members]
+    with store.heavy.cursor() as cursor:
+        senders.put(store, cursor, finding.domain or None)
+        cursor.execute("create temp table chosen (sender varchar, domains varchar[])")
+        cursor.execute("insert into chosen values ($sender, $domains)", {"sender": finding.cause, "domains": domains})
+        found = cursor.execute(store.heavy.over(cursor, window(store, bounds), sql)).fetchall()
+    day, total = (np.array([row[at] for row in found], np.int64) for at in (0, 1))
+    return Evidence(MAIL, _daily(day, total, np.zeros_like(total), *days), None)
 
 
 def _series(series: Sequence[Series], finding: Finding, domains: Iterable[str]) -> list[Series]:

@@ -91,7 +91,7 @@ def signed(rows: pd.DataFrame, today: int, complete: Bools | None = None) -> lis
 def not_sent(rows: pd.DataFrame, today: int) -> list[Finding]:
     """Reported from the relay's address beyond what it delivered there, of the newest days."""
     ours = _recent(rows[rows["matched_by"] != ""], today)
-    marked = ours[_says(ours, "more_reported") | _says(ours, "other_receiver")]
+    marked = ours[says(ours, "more_reported") | says(ours, "other_receiver")]
     out = []
     for (source, domain), part in marked.groupby(["source_ip", "header_from"], sort=True):
         more, sent = int((part["reported"] - part["sent"]).sum()), int(part["sent"].sum())
@@ -114,8 +114,8 @@ def not_sent(rows: pd.DataFrame, today: int) -> list[Finding]:
 
 def around(rows: pd.DataFrame, today: int) -> list[Finding]:
     """Own addresses whose mail the relay's log does not have, for domains that mostly send by the relay."""
-    recent = _recent(rows, today)
-    bypass = recent[_says(recent, "bypass")]
+    recent, past = _recent(rows, today), rows[says(rows, "bypass")]
+    bypass = recent[says(recent, "bypass")]
     relayed = recent[recent["matched_by"] != ""].groupby("header_from")["reported"].sum()
     by_domain: Mapping[Any, Any] = bypass.groupby("header_from")["reported"].sum().to_dict()
     out = []
@@ -124,7 +124,7 @@ def around(rows: pd.DataFrame, today: int) -> list[Finding]:
         messages = int(part["reported"].sum())
         if messages < NOT_SENT_LEAST or through < RELAYED * (through + int(by_domain[domain])):
             continue
-        first, last = _days(part)
+        first, last = _since(past, str(source), str(domain)), _days(part)[1]
         out.append(
             Finding(
                 kind="bypass", domain=str(domain), cause=str(source), first_day=first, last_day=last,
@@ -138,7 +138,19 @@ def around(rows: pd.DataFrame, today: int) -> list[Finding]:
     return out
 
 
-def _says(rows: pd.DataFrame, code: str) -> pd.Series[bool]:
+def _since(rows: pd.DataFrame, source: str, domain: str) -> date:
+    """The first day without a pause of RECENT_DAYS since, of this source and From domain."""
+    of_it = (rows["source_ip"] == source) & (rows["header_from"] == domain)
+    days: list[date] = sorted(set(rows.loc[of_it, "day"].dt.date))
+    first = days[-1]
+    for day in reversed(days):
+        if (first - day).days > RECENT_DAYS:
+            break
+        first = day
+    return first
+
+
+def says(rows: pd.DataFrame, code: str) -> pd.Series[bool]:
     """Is this code among the findings of each row?"""
     return rows["findings"].map(lambda codes: code in codes).astype(bool)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from dmarcview.alerts import said
 from dmarcview.dashboard import url
 from dmarcview.dashboard.frames import Frames
 from dmarcview.dashboard.slowly import Slowly, Told
-from dmarcview.store import incidents, records_seen
+from dmarcview.store import incidents, records_seen, sent
 
 if TYPE_CHECKING:
     from dmarcview.alerts.backtest import Backtest
@@ -40,8 +41,11 @@ class Known:
 class AlertFrames:
     """What alerts remember, by the views of the pages. `settings` are [alerts]; None where nobody gave them."""
 
-    def __init__(self, frames: Frames, settings: Alerts | None = None) -> None:
+    def __init__(
+        self, frames: Frames, settings: Alerts | None = None, receivers: Mapping[str, str] | None = None
+    ) -> None:
         self.frames, self.store, self.settings = frames, frames.store, settings
+        self.receivers = dict(receivers or {})
         self.slowly = Slowly()
         self._tested: int | None = None  # the store's version that the last backtest was asked for
 
@@ -87,7 +91,10 @@ class AlertFrames:
         return incidents.told(self.store.ledger, number)
 
     def evidence(self, incident: Incident) -> Evidence | None:
-        """The days behind an incident, each with `complete`; None where its kind has none."""
+        """The days behind an incident, each with `complete`; None where its kind has none, or while they are compared.
+
+        A comparison of sent and reported may take long: it is asked in a thread of its own.
+        """
         from dmarcview.alerts import evidence
 
         finding = incident.finding
@@ -95,11 +102,16 @@ class AlertFrames:
             return None
 
         def ask() -> Evidence | None:
-            found = evidence.of(self.store, finding, self.now, verified=not self.frames.doubtful)
+            found = evidence.of(
+                self.store, finding, self.now, verified=not self.frames.doubtful, receivers=self.receivers
+            )
             if found is None:
                 return None
             return replace(found, daily=self.frames.marked(url.View(domain=finding.domain or None), found.daily))
 
+        if finding.kind in evidence.JOINED:
+            version = (self.frames.version(), sent.version(self.store.ledger), self.frames.hour())
+            return self.slowly.ask(("evidence", finding), version, ask).answer
         return self.frames.cached("evidence", (finding, self.frames.hour()), ask)
 
     def changes(self, domain: str, daily: pd.DataFrame) -> list[Changed]:

@@ -63,11 +63,12 @@ def create_app(
         on_error=faults.caught,
     )
     app.enable_dev_tools(debug=False)
-    alerts = AlertFrames(frames, settings.get("alerts"))
+    receivers = settings.get("receivers") or receivers
+    alerts = AlertFrames(frames, settings.get("alerts"), receivers)
     app.layout = lambda: _layout(prefix, title, alerts)
     app.server.extensions[WARM] = frames.warm
     papers = Papers(frames, limits=settings.get("limits"))
-    compared = ReconcileFrames(frames, settings.get("receivers") or receivers)
+    compared = ReconcileFrames(frames, receivers)
     app.server.extensions[END] = lambda: _close(compared, alerts)
     desk = callbacks.Desk(frames, papers, compared, alerts, prefix, watched, settings.get("address") or address)
     callbacks.register(app, desk)

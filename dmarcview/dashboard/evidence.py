@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from dmarcview.alerts.evidence import RATE, REPORTS, VOLUME, Evidence
+from dmarcview.alerts.evidence import MAIL, RATE, REPORTS, VOLUME, Evidence
 from dmarcview.dashboard import canvas, marks, theme
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ PASSED = ("Passed", "#0072B2", "", "own_pass")
 DELIVERED = ("Delivered", "#E69F00", "/", "unknown_delivered")
 BLOCKED = ("Blocked", "#999999", "", "unknown_blocked")
 CAME = ("Domains reported on", "#0072B2", "", "own_pass")
-BARS = {RATE: (FAILED, PASSED), VOLUME: (DELIVERED, BLOCKED), REPORTS: (CAME,)}
+MESSAGES = ("Messages", "#0072B2", "", "own_pass")
+BARS = {RATE: (FAILED, PASSED), VOLUME: (DELIVERED, BLOCKED), MAIL: (MESSAGES,), REPORTS: (CAME,)}
+SINGLE = (MAIL, REPORTS)  # kinds of one count a day
 
 
 def figure(found: Evidence | None, finding: Finding, changes: Sequence[Changed], scheme: str | None) -> canvas.Figure:
@@ -75,7 +77,7 @@ def legend(found: Evidence, *, changed: bool) -> list[tuple[str, str, str]]:
 
 def _stack(found: Evidence) -> list[pd.Series]:
     daily = found.daily
-    return [daily["total"]] if found.kind == REPORTS else [daily["failed"], daily["total"] - daily["failed"]]
+    return [daily["total"]] if found.kind in SINGLE else [daily["failed"], daily["total"] - daily["failed"]]
 
 
 def _bar(days: list[str], values: pd.Series, one: tuple[str, str, str, str], axis: str) -> dict[str, Any]:

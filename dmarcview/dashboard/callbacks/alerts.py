@@ -117,10 +117,11 @@ def _drawer(app: Dash, desk: Desk) -> None:
         Output("incident-chart-button", "children"),
         *MOVES,
         Input("version", "data"),
+        Input("slow-version", "data"),
         Input("scheme", "data"),
         Input("incident-chart-button", "n_clicks"),
     )
-    def chart(search: Any, _: Any, __: Any, scheme: Any, clicks: Any) -> tuple[Any, ...]:
+    def chart(search: Any, _: Any, __: Any, ___: Any, scheme: Any, clicks: Any) -> tuple[Any, ...]:
         one = _chosen(desk, search)
         found = desk.alerts.evidence(one) if one else None
         if one is None or found is None:

@@ -9,7 +9,7 @@ from dash import dcc, html
 
 from dmarcview.alerts import said
 from dmarcview.alerts import text as words_of
-from dmarcview.alerts.evidence import RATE, REPORTS, Evidence
+from dmarcview.alerts.evidence import MAIL, RATE, REPORTS, Evidence
 from dmarcview.dashboard import evidence, marks, parts, text
 from dmarcview.dashboard.pages import alerts
 
@@ -75,9 +75,9 @@ def table(found: tuple[Evidence | None, Sequence[Changed]]) -> Any:
         return html.P("Nothing is known of these days any more.", className="muted")
     told = marks.by_day(changes)
     rate = shown.kind == RATE
-    heads = (
-        ["Day", "Domains reported on"] if shown.kind == REPORTS else ["Day", "Failed" if rate else "Delivered", "Of"]
-    )
+    single = shown.kind in evidence.SINGLE
+    named = {REPORTS: "Domains reported on", MAIL: "Messages"}
+    heads = ["Day", named[shown.kind]] if single else ["Day", "Failed" if rate else "Delivered", "Of"]
     heads += ["Share"] if rate else []
     heads += ["Published anew"] if told else []
     rows = []
@@ -85,7 +85,7 @@ def table(found: tuple[Evidence | None, Sequence[Changed]]) -> Any:
         changed = marks.cell(row, told)
         if not row["total"] and not changed and shown.kind != REPORTS:
             continue
-        cells = [parts.day_cell(row)] + ([] if shown.kind == REPORTS else [text.number(row["failed"])])
+        cells = [parts.day_cell(row)] + ([] if single else [text.number(row["failed"])])
         cells += [text.number(row["total"])] + ([text.share(row["failed"], row["total"])] if rate else [])
         rows.append([*cells, changed] if told else cells)
     return parts.table(heads, rows, caption="What was counted by day", numeric=1)
