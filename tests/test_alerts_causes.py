@@ -39,7 +39,7 @@ def test_a_single_sender_that_fails_is_the_cause() -> None:
     assert (found.kind, found.cause, found.domain) == ("dmarc_failing", "192.0.2.20", "example.org")
     assert (found.failed, found.total, found.weight) == (50, 60, 50)
     assert (found.first_day, found.last_day) == (as_day(TODAY - 5), as_day(TODAY - 1))
-    assert "50 of 60 messages (83%)" in found.text
+    assert "50 of 60 messages (83.3 %)" in found.text
     assert "source=example.org~192.0.2.20" in found.query
     assert found.page == "/sources"
 

@@ -110,7 +110,7 @@ def test_what_was_usual_is_said_in_the_terms_of_its_kind() -> None:
     assert said.usual(STRANGE) == ""
     assert said.counts(FORGED) == "300 messages, 40 delivered"
     assert said.counts(FAILING) == "70 of 1,000 (7.0 %)"
-    assert said.counts(SILENT) == "9 reports missed"
+    assert said.counts(SILENT) == "9 days without its report"
     assert said.known_after(known(FAILING)[0]) == "8 days"
 
 

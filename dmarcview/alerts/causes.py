@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlencode
 
 from .model import Finding, Member
+from .said import percent
 from .series import Series, as_day
 
 if TYPE_CHECKING:
@@ -167,14 +168,9 @@ def rate_text(row: Row, mechanism: str) -> str:
         when = f"from {since.day} {since:%b} to {as_day(row.cleared):%d %b %Y}"
     who = f"{row.reporters} reporters" if row.reporters != 1 else "1 reporter"
     return (
-        f"{row.failed:,} of {row.total:,} messages ({share:.0%}) failed {mechanism} {when}, seen by {who}; usual are "
-        f"{percent(row.p0)}."
+        f"{row.failed:,} of {row.total:,} messages ({percent(share)}) failed {mechanism} {when}, seen by {who}; "
+        f"usual are {percent(row.p0)}."
     )
-
-
-def percent(part: float) -> str:
-    """A share for people: two digits where it is small."""
-    return f"{100 * part:.1f} %" if part < 0.1 else f"{100 * part:.0f} %"
 
 
 def window_query(domain: str, first: date, last: date, source: str = "", **more: str) -> str:

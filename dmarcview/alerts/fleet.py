@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .causes import MANY, WORDS, percent, window_query
+from .causes import MANY, WORDS, window_query
 from .model import Finding, Member
 from .newcomers import OTHERS
+from .said import percent
 
 DOMAINS = 3  # from so many on they are told together
 KINDS = frozenset({"dmarc_failing", "spf_failing", "dkim_failing", "forged", "new_source", "bypass", "not_sent"})

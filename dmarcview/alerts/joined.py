@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any, cast
 
-from .causes import percent, window_query
+from .causes import window_query
 from .cusum import Cells, Method, judge
 from .model import Finding, Member
+from .said import percent
 from .series import as_day, day_number
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from dmarcview.store.tables import reports as report_table
 
 from .causes import window_query
 from .model import Finding, Member
+from .said import percent
 from .series import DAY, as_day
 from .silence import METHOD, Arrivals, Silences, judge
 
@@ -109,8 +110,8 @@ def _one(found: Silences, place: int, name: str, now: int, domain: str, *, membe
     return Finding(
         kind="reporter_silent", domain=domain, cause=name, first_day=first, last_day=max(first, today),
         weight=missed, usual=round(float(found.share[place]), 3),
-        text=f"Its newest report is on {last.day} {last:%b %Y}; about {missed} that were due since then are "
-        f"missing. It used to report on {float(found.share[place]):.0%} of days, within "
+        text=f"Its newest report is on {last.day} {last:%b %Y}; on about {missed} days since then one was due. "
+        f"It used to report on {percent(float(found.share[place]))} of days, within "
         f"{_hours(float(found.lateness[place]))} of their end.",
         page="/reports", query=window_query(domain, last - timedelta(days=7), max(first, today)), members=members,
     )  # fmt: skip

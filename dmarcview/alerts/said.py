@@ -82,6 +82,15 @@ def known_after(incident: Incident) -> str:
     return "the same day" if days <= 0 else f"{days} day{'s' * (days != 1)}"
 
 
+def touched(finding: Finding) -> list[tuple[str, str]]:
+    """The columns of what a cause touches, as (head, field of `Member`); those that say nothing are left out."""
+    failed, total = (any(getattr(one, name) for one in finding.members) for name in ("failed", "total"))
+    of = "Reports before" if finding.kind == "reporter_silent" else "Of" if failed else "Messages"
+    heads = [("Touches", "name")]
+    heads += [("At fault" if total else "Messages", "failed")] if failed else []
+    return heads + ([(of, "total")] if total else [])
+
+
 def minute(seconds: int | None) -> str:
     """`2026-11-05 07:12`, UTC."""
     return datetime.fromtimestamp(seconds or 0, UTC).strftime("%Y-%m-%d %H:%M")

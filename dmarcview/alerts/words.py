@@ -78,7 +78,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             "A label that says what it is, or two weeks.",
         ),
         "reporter_silent": Kind(
-            WATCH, "reports missed", "{cause} sends no reports on {domain} any more",
+            WATCH, "days without its report", "{cause} sends no reports on {domain} any more",
             "A receiver that used to report is overdue beyond its own habit.",
             "`dmarcview refused` and `dmarcview doctor`: are its mails refused? Is the rua address in the record still "
             "yours?",

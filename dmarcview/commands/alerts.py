@@ -81,9 +81,10 @@ def _show(args: argparse.Namespace, config: Config) -> int:
         facts([("note", one.note)])
     if finding.members:
         print()
-        table(("touches", "failed", "of"),
-              [(member.name, number(member.failed), number(member.total)) for member in finding.members],
-              right=("failed", "of"))  # fmt: skip
+        columns = said.touched(finding)
+        heads = tuple(head.lower() for head, _ in columns)
+        lines = [(one.name, *(number(getattr(one, name)) for _, name in columns[1:])) for one in finding.members]
+        table(heads, lines, right=heads[1:])
     if told:
         print()
         table(("message", "by", "asked for", "outcome"),

@@ -194,14 +194,12 @@ def members(finding: Finding) -> Any:
     """What a cause touches, folded; columns that say nothing are left out."""
     if not finding.members:
         return None
-    failed, total = (any(getattr(one, name) for one in finding.members) for name in ("failed", "total"))
-    of = "Reports before" if finding.kind == "reporter_silent" else "Of" if failed else "Messages"
-    heads = ["Touches", *(["At fault" if total else "Messages"] if failed else []), *([of] if total else [])]
+    columns = said.touched(finding)
+    heads = [head for head, _ in columns]
     rows = [
-        [text.show(one.name, 100), *([text.number(one.failed)] if failed else []),
-         *([text.number(one.total)] if total else [])]
+        [text.show(one.name, 100), *(text.number(getattr(one, name)) for _, name in columns[1:])]
         for one in finding.members
-    ]  # fmt: skip
+    ]
     table = parts.table(heads, rows, caption=f"What it touches: {text.show(finding.cause, 80)}", numeric=1)
     return parts.folded(f"What it touches ({len(rows)})", table)
 
