@@ -277,8 +277,27 @@ def test_a_stored_ledger_of_format_1_is_upgraded_and_keeps_its_answers(tmp_path:
         fill(store, 1, 7)
         store.flush()
         assert store.check().faults == ()
-        found = {i["name"] for t in ("reports",) for i in inspect(store.ledger.engine).get_indexes(t)}
-        assert found == {i.name for i in tables.reports.indexes}
+        assert_indexed(store)
+
+
+def assert_indexed(store: Library) -> None:
+    """Every table has the indexes that it is made with."""
+    known = inspect(store.ledger.engine)
+    for table in tables.metadata.sorted_tables:
+        assert {one["name"] for one in known.get_indexes(table.name)} == {one.name for one in table.indexes}
+
+
+def test_a_ledger_of_format_5_gets_its_indexes(tmp_path: Path) -> None:
+    with Library.open(tmp_path):
+        pass
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as conn:
+        for name in ("sent_source", "incidents_cause"):
+            conn.execute(f"drop index {name}")
+        conn.execute("update meta set value = '5' where name = 'format'")
+    conn.close()
+    with Library.open(tmp_path) as store:
+        assert store.ledger.format() == tables.FORMAT
+        assert_indexed(store)
 
 
 def test_totals_follow_new_pruned_and_promoted_reports(tmp_path: Path) -> None:
