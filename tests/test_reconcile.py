@@ -387,6 +387,7 @@ def test_a_public_address_that_nobody_reports_is_not_taken_for_one_behind_nat_by
         ("", "Hosted.example.", "hosted.example", "guess"),
         ("mx.filter.test", "hosted.example", "reports.test", "user"),
         ("mx1.hoster.test", "told.example", "speaker.test", "envelope"),
+        ("aspmx.l.google.com", "told.example", "google.com", "mx"),
     ],
 )
 def test_a_hosted_domain_is_counted_with_its_host(host: str, domain: str, receiver: str, known_by: str) -> None:

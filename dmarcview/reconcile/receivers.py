@@ -47,7 +47,7 @@ MAILBOXES: Mapping[str, str] = MappingProxyType(
 
 
 class Taker(NamedTuple):
-    """The organisation that took a delivery, and how it is known: user, envelope, mx, recipient, learned, guess."""
+    """The organisation that took a delivery, and how it is known: user, mx, envelope, recipient, learned, guess."""
 
     receiver: str
     known_by: str
@@ -96,11 +96,11 @@ class Receivers:
         for one in (name, domain):
             if named := self._named(one):
                 return Taker(named, "user")
-        if domain in self._envelopes:
-            return Taker(reporter(self._envelopes[domain]), "envelope")
         by_host, by_recipient = organisation(name), organisation(domain)
         if by_host in self.reporters:
             return Taker(by_host, "mx")
+        if domain in self._envelopes:  # after the MX: a stranger's report may name any recipients
+            return Taker(reporter(self._envelopes[domain]), "envelope")
         if by_recipient in self.reporters and by_host == organisational(name):
             return Taker(by_recipient, "recipient")
         return Taker(by_host or by_recipient, "guess")
