@@ -246,7 +246,7 @@ def test_a_late_reporter_keeps_its_day_open_and_a_silent_one_is_named() -> None:
     newest = strip.iloc[-1]
     assert not newest["complete"]
     assert newest["share"] == 0
-    assert newest["late"] == ["big.example", "small.example"]
+    assert (newest["late"], newest["silent"]) == (["big.example"], ["small.example"])
     assert strip.iloc[-3]["share"] == 0.5, "of two reporters each is half, whatever they claim"
     assert strip.iloc[-3]["silent"] == ["small.example"]
     assert freshness.last_complete(strip, days[0].date(), date(2026, 11, 20), TODAY) == date(2026, 11, 20)
@@ -254,7 +254,7 @@ def test_a_late_reporter_keeps_its_day_open_and_a_silent_one_is_named() -> None:
     assert [i.title for i in items] == ["small.example stopped reporting"]
     words = drawn(overview.freshness(strip, arrived))
     assert (
-        "Complete through 20 Nov. 21 Nov is 0 % in; usual reporters 0 of 2, big.example and small.example late."
+        "Complete through 20 Nov. 21 Nov is 0 % in; usual reporters 0 of 2, big.example late, small.example silent."
         in words
     )
 

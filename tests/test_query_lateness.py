@@ -178,6 +178,21 @@ def test_a_reporter_that_goes_silent_keeps_no_day_open_and_lowers_the_share_unti
     assert found.days["share"].iloc[-1] == 1.0, "28 days later it is not usual any more"
 
 
+def test_a_reporter_that_has_stopped_is_awaited_no_more_and_one_that_pauses_as_ever_is() -> None:
+    big = rows("big.example", range(60), 4, messages=700)
+
+    def said(*days: range, day: int = 30) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
+        small = [one for some in days for one in rows("small.example", some, 4, messages=300)]
+        found = one_day(1, big, small, day=FIRST + day)
+        return found.complete, found.awaited, found.silent
+
+    waits_for, stopped = (False, ("small.example",), ()), (True, (), ("small.example",))
+    assert said(range(27)) == stopped, "three days are over without it"
+    assert said(range(28)) == waits_for, "of the third its report may still come"
+    assert said(range(16), range(20, 27)) == waits_for, "it left out four before"
+    assert said(range(16), range(20, 27), day=32) == stopped
+
+
 def test_complete_through_ends_before_the_first_open_day() -> None:
     days = pd.DataFrame(
         {"day": pd.date_range("2026-01-01", periods=4, unit="s"), "complete": [True, True, False, True]}

@@ -148,7 +148,7 @@ class Frames:
 
         today = self.today()
         first, last = today - timedelta(days=fresh.STRIP_DAYS), today - timedelta(days=1)
-        asked = replace(self.every(), domains=self._awaited(view))
+        asked = replace(self.every(), domains=self.awaited(view))
 
         def ask() -> tuple[pd.DataFrame, pd.DataFrame]:
             found = query.complete_days(self.store, first, last, asked)
@@ -167,7 +167,7 @@ class Frames:
         inside = (days["day"] >= pd.Timestamp(since)) & (days["day"] <= pd.Timestamp(until))
         return int((inside & ~days["complete"].astype(bool)).sum()) + int(since <= self.today() <= until)
 
-    def _awaited(self, view: url.View) -> tuple[str, ...] | None:
+    def awaited(self, view: url.View) -> tuple[str, ...] | None:
         """The domains whose reports make a day of a view complete; None: of all."""
         from dmarcview.store.plan import watched_by
 

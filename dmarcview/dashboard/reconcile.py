@@ -26,7 +26,7 @@ class Compared:
     """A comparison without its rows, which may be many.
 
     `daily`: day, sent, silent, open, reported, unsent; of these telling (sent to receivers that report) and ours
-    (reported of what was sent); and complete. A row for each day of the window. `findings` and
+    (reported of what was sent); and complete, as on every chart. A row for each day of the window. `findings` and
     `receivers` as in `reconcile.Reconciled`, `selectors` as in `reconcile.sums.selectors`.
     """
 
@@ -51,7 +51,7 @@ class ReconcileFrames:
         asked, window = self.filters(view), self.window(view)
         hour = int(self.store.clock()) // 3_600  # days become complete without a new report
         version = (self.frames.version(), self.sent.version(), self.frames.today(), hour)
-        return self.slowly.ask((asked, window), version, lambda: self._compare(asked, window))
+        return self.slowly.ask((asked, window), version, lambda: self._compare(view, asked, window))
 
     def rows(self, view: url.View) -> pd.DataFrame:
         """`Store.reconcile` of a view: asked anew, for the rows are not kept."""
@@ -89,15 +89,15 @@ class ReconcileFrames:
 
         return reconcile(self.store, asked, self.said)
 
-    def _compare(self, asked: Filters, window: tuple[date, date]) -> Compared:
+    def _compare(self, view: url.View, asked: Filters, window: tuple[date, date]) -> Compared:
         from dmarcview.reconcile import sums
 
         answer = self._reconcile(asked)
         days = pd.date_range(*window, freq="D", unit="s", name="day")
         daily = sums.daily(answer).set_index("day").reindex(days, fill_value=0).reset_index()
         daily = daily.assign(telling=daily["sent"] - daily["silent"], ours=daily["reported"] - daily["unsent"])
-        daily["complete"] = (daily["open"] == 0) & (daily["day"] < pd.Timestamp(self.frames.today()))
+        still_open = sums.open_days(self.store, replace(asked, domains=self.frames.awaited(view)), answer)
         return Compared(
-            sums.totals(answer), daily, answer.findings, answer.receivers, sums.selectors(answer),
-            tuple(sums.open_days(self.store, asked, answer)),
+            sums.totals(answer), self.frames.marked(view, daily), answer.findings, answer.receivers,
+            sums.selectors(answer), tuple(still_open),
         )  # fmt: skip

@@ -22,7 +22,6 @@ GOOD_SHARE, POOR_SHARE = 0.98, 0.95  # of own mail that passes DMARC
 WORTH_MESSAGES = 4  # fewer failures than this are noise
 WORTH_SHARE = 0.02  # of a source's mail that fails
 ALMOST_NONE, ALMOST_ALL = 0.05, 0.9
-SILENT_DAYS = 3  # a usual reporter that is missing this long is named
 MOST_ITEMS = 7
 MOST_ENDED = 5
 GOOD_WORDS = "Your own mail is in order. "
@@ -271,13 +270,13 @@ def _forged(sources: pd.DataFrame, policies: dict[str, str]) -> list[tuple[float
 
 
 def _silent(arrivals: pd.DataFrame) -> list[Item]:
-    """Usual reporters that have missed so many of the newest days, the first of them beyond their own lateness."""
+    """Usual reporters that are awaited no more, not even of the newest day: see `query.lateness`."""
     out = []
     newest = arrivals["day"].max()
     for submitter, rows in arrivals.groupby("submitter", sort=True):
         came = rows.loc[rows["state"] == ARRIVED, "day"]
         missed = rows[rows["usual"] & (rows["day"] > came.max() if len(came) else True)].sort_values("day")
-        if len(missed) < SILENT_DAYS or missed["state"].iloc[0] != SILENT or missed["day"].iloc[-1] != newest:
+        if missed.empty or missed["state"].iloc[-1] != SILENT or missed["day"].iloc[-1] != newest:
             continue
         last = f"last for {came.max():%d %b}" if len(came) else "none in this strip"
         out.append(

@@ -6,6 +6,8 @@ imported from files arrived, and says nothing about lateness.
 
 A reporter weighs by its usual messages, which are its own word: whoever has a domain may report a million. So none
 weighs more than all others together, and one alone keeps no day open for longer than USUAL_WAIT.
+
+A reporter that has stopped is awaited no more: more days in a row than it ever left out are over by its own lateness.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ USUAL_REPORTS = 0.9  # of the usual number for a day: with fewer, some are still
 LEFT_OPEN = 0.05  # of the usual messages: reporters that together bring no more keep no day open
 QUANTILE = 0.99  # of its reports came within a reporter's own lateness
 LEAST_WAIT, USUAL_WAIT, MOST_WAIT = DAY, 3 * DAY, 7 * DAY  # bounds of that lateness; the middle one while it is unknown
+STOPPED_DAYS = 3  # so many days in a row are missing at least of a reporter that has stopped
 FEW_RECEIPTS = 7  # with fewer, lateness is not known
 HOURS = MOST_WAIT // HOUR  # places of a histogram; the last one holds all that came later
 AT_ONCE = 200  # domains whose receipts are in memory together
@@ -43,8 +46,8 @@ class Judged:
     is usual); complete; messages; expected (usual reporters), arrived (of these); late, awaited, silent
     (their names, largest first). `reporters`, one row a day and reporter that is usual or has reported: day, submitter,
     messages, reports, usual (bool), expected (median messages of its days before), state (arrived, awaited, late: past
-    its median lateness, silent: past its own lateness, unusual), until (datetime64[s]: from then on it is silent; NaT
-    unless awaited or late).
+    its median lateness, silent: past its own lateness or stopped, unusual), until (datetime64[s]: from then on it is
+    silent; NaT unless awaited or late).
     """
 
     days: pd.DataFrame
@@ -193,8 +196,9 @@ class _Known:
         until = np.full(len(self.names), end)
         if now < end + MOST_WAIT and missing.any():  # else nobody is awaited any more, whatever the habits
             receipts = self._receipts(at)
-            until = end + waits(receipts)
-            awaited = missing & (now < until)
+            wait = waits(receipts)
+            until = end + wait
+            awaited = missing & (now < until) & ~self._stopped(seen, day, (now - wait) // DAY)
             state[awaited] = np.where(now < end + medians(receipts), AWAITED, LATE)[awaited]
         return _Day(day, usual, _median(self.messages[:, before], seen), np.where(arrived, 1.0, come), state, until)
 
@@ -205,6 +209,16 @@ class _Known:
         known = (self.place >= at - HISTORY_DAYS) & (self.place < at) & (self.hour >= 0)
         places = self.code[known] * HOURS + self.hour[known]
         return np.bincount(places, self.number[known], len(self.names) * HOURS).reshape(-1, HOURS)
+
+    def _stopped(self, seen: Any, day: int, over: Any) -> Any:
+        """Who left out more days in a row before `day` than ever, though they are over: those before the day `over`."""
+        import numpy as np
+
+        days = np.arange(HISTORY_DAYS)
+        newest = np.maximum.accumulate(np.where(seen, days, -1), axis=1)
+        gaps = np.where(seen[:, 1:] & (newest[:, :-1] >= 0), days[1:] - newest[:, :-1] - 1, 0)
+        missed = np.minimum(over - (day - HISTORY_DAYS), HISTORY_DAYS) - newest[:, -1] - 1
+        return missed >= np.maximum(STOPPED_DAYS, gaps.max(axis=1) + 1)
 
     def told(self, one: _Day, now: int) -> tuple[Any, ...]:
         """A row of `Judged.days`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from .words import OPEN, SILENT, wilson
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from dmarcview.store import Store
 
     from .answer import Reconciled
-
-MOST_OPEN_DAYS = 10  # days whose completeness is told
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +28,7 @@ class Totals:
     coverage: float | None
     low: float | None
     high: float | None
-    open: int  # sent, and reports may still come
+    open: int  # sent, and the receiver's reports may still come
     silent: int  # sent to receivers that send no reports
     signed: int  # reported of what the relay signed
     dkim_fail: int  # of these, without a good signature of ours
@@ -82,9 +80,17 @@ def selectors(answer: Reconciled) -> pd.DataFrame:
 
 
 def open_days(store: Store, filters: Filters, answer: Reconciled) -> list[Completeness]:
-    """How much of each day has come in of which reports may still come; the newest such days, oldest first."""
-    from dmarcview.query import completeness
+    """The days with deliveries that are not complete, by the one rule for all (`query.complete`); oldest first.
 
-    days = sorted({when.date() for when in answer.rows.loc[answer.rows["state"] == OPEN, "day"]})
+    On a day that is complete some rows may be open still: those of reporters too small to wait for.
+    """
+    from dmarcview.query.complete import RECENT_DAYS, complete_days, each
+
+    rows = answer.rows
     today = datetime.fromtimestamp(int(store.clock()), UTC).date()
-    return [completeness(store, day, filters) for day in [day for day in days if day <= today][-MOST_OPEN_DAYS:]]
+    sent = {when.date() for when in rows.loc[rows["sent"] > 0, "day"].unique()}
+    recent = [day for day in sent if today - timedelta(days=RECENT_DAYS) <= day <= today]
+    if not recent:
+        return []
+    judged = each(complete_days(store, min(recent), max(recent), filters))
+    return [day for day in judged if day.day in sent and not day.complete]

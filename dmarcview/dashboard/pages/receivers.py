@@ -38,7 +38,7 @@ def listed(found: pd.DataFrame, others: pd.DataFrame, said: Mapping[str, str]) -
         ]
         for row in telling.head(MOST_RECEIVERS).to_dict("records")
     ]  # fmt: skip
-    heads = ["Receiver", "Coverage", "Sent", "Reported in all", "Open"]
+    heads = ["Receiver", "Coverage", "Sent", "Reported in all", "Awaited"]
     out: list[Any] = []
     if rows:
         out.append(parts.table(heads, rows, caption="Receivers that report, most mail first", numeric=2, stacked=True))

@@ -67,7 +67,8 @@ def _chart_card() -> html.Section:
 def _side_cards() -> list[html.Section]:
     return [
         parts.card("Is it all in?", html.Div(id="reconcile-open"),
-                   note="Reports come days later. A day waits for each reporter as long as that one used to be late."),
+                   note="Reports come days later. A day waits for each reporter as long as that one used to be late, "
+                        "and no more for one that has stopped."),
         parts.card("By selector", html.Div(id="reconcile-selectors"),
                    note="Keys that the relay signed with, and how often the signature was not good."),
     ]  # fmt: skip
@@ -119,7 +120,7 @@ def tiles(found: Compared) -> list[html.Div]:
         counted = f"of {text.number(now.counted)} counted; interval {text.interval(now.low, now.high)}"
     return [
         parts.tile("reconcile-sent", "Sent", text.number(now.sent), plain=now.sent,
-                   whole=f"{text.number(now.open)} still open, {text.number(now.silent)} to receivers without reports"),
+                   whole=f"{text.number(now.open)} awaited, {text.number(now.silent)} to receivers without reports"),
         parts.tile("reconcile-reported", "Reported", text.number(now.reported), plain=now.reported,
                    whole=f"{text.number(now.reported - now.unsent)} of them fit what was sent"),
         parts.tile("reconcile-coverage", "Coverage", text.share(now.matched, now.counted),
@@ -156,6 +157,8 @@ def open_days(days: Sequence[Completeness], now: Totals) -> Any:
     """How much of each open day is in, newest first."""
     if not days:
         words = "Every day of the period is complete." if now.sent else "Nothing was sent, so nothing is awaited."
+        if now.open:
+            words += f" Of {text.messages(now.open)} a receiver that keeps no day open may still report."
         return html.P([parts.mark("good" if now.sent else "none"), words], className="calm")
     return html.Ul([html.Li(day_words(day)) for day in reversed(days)], className="reasons small")
 
