@@ -130,7 +130,8 @@ def _sent(parser: argparse.ArgumentParser) -> None:
 
 def _reconcile(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", action="store_true", help="rows by day, source, From, selector and receiver, too")
-    parser.add_argument("--limit", type=_whole, default=50, help="most lines of each table, 0 for all (50)")
+    parser.add_argument("--limit", type=_whole, default=None, help="most lines of each table, 0 for all (10 of a kind "
+                        "that asks for action, 5 of others, 50 else)")  # fmt: skip
 
 
 def _alerts(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Sequence
 from typing import IO, Any
@@ -20,6 +21,7 @@ _UNSEEN = re.compile(
 # Full-width forms too: spreadsheets with East Asian settings run them.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 NARROW = 80
+PROSE = 100  # columns of sentences
 SHORTEST = 6  # columns that a shortened cell keeps at least
 
 
@@ -147,6 +149,18 @@ def share(part: float, whole: float) -> str:
     if 99.9 < percent < 100:
         return ">99.9 %"
     return f"{percent:.1f} %"
+
+
+def interval(low: float, high: float) -> str:
+    """`98.2 to 98.9 %` of two shares, rounded outward, so that it is never said narrower than it is."""
+    return f"{math.floor(1000 * low + 1e-9) / 10:.1f} to {math.ceil(1000 * high - 1e-9) / 10:.1f} %"
+
+
+def paragraph(text: str, *, indent: str = "", out: IO[str] | None = None) -> None:
+    """Print a sentence or more in lines of at most PROSE columns."""
+    out = out or sys.stdout
+    out.write(textwrap.fill(safe(text), PROSE, initial_indent=indent, subsequent_indent=indent,
+                            break_long_words=False, break_on_hyphens=False) + "\n")  # fmt: skip
 
 
 def number(value: object) -> str:

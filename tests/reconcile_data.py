@@ -23,6 +23,7 @@ DAYS = 42
 RELAY, SECOND = "192.0.2.25", "192.0.2.26"
 KEYS = (("example.org", "spring"), ("example.org", "autumn"))  # the relay changed from one to the other
 CHANGED, BROKEN = LAST - 20, range(LAST - 8, LAST - 5)  # days
+NEWCOMER = "198.51.100.77"  # of a service that nobody has set up, since nine days
 RECEIVERS = {"mx.gate.example": "gate-reports.example"}  # what the user said
 
 
@@ -86,6 +87,8 @@ def traffic(times: int = 1, days: int = DAYS, seed: int = 11) -> tuple[list[Atte
                 continue
             if far.reporter in ("bigmail.example", "office-post.example"):
                 rows += [(ip, volume(n, day, rng), one) for ip, _, n, one in STRANGERS]
+            if far.reporter == "bigmail.example" and day > LAST - 9:
+                rows.append((NEWCOMER, 2, seen("pass", "fail", d="survey.example", selector="x")))
             reports.append(
                 told(*(row for row in rows if row[1]), day=day, by=far.reporter, late=(far.late - 1) * DAY + 7_200)
             )
@@ -119,10 +122,13 @@ def fill(folder: Path, *, times: int = 1, days: int = DAYS, evil: bool = False) 
     sent.append(store.ledger, "r1", list(enumerate(deliveries, 1)))
     store.append_many([*reports, *(hostile() if evil else ())])
     said = ({"code": "own_network", "text": "The address lies in 192.0.2.0/24, which you named as yours."},)
+    began = D0 + (LAST - days + 1) * DAY
     store.put_sources(
-        [SourceRow("example.org", ip, kind, messages=n, evidence=said if kind == "own" else ())
+        [SourceRow("example.org", ip, kind, messages=n, evidence=said if kind == "own" else (), first_seen=began)
          for ip, kind, n, _ in (*STRANGERS, (RELAY, "own", 9, None), (SECOND, "own", 9, None))]
     )  # fmt: skip
+    since = D0 + (LAST - 8) * DAY
+    store.put_sources([SourceRow("example.org", NEWCOMER, "unknown", service="Quick Survey", first_seen=since)])
     store.flush()
     return store
 

@@ -160,7 +160,8 @@ def test_a_ledger_elsewhere_is_opened_by_the_environment_and_no_password_is_copi
 
 def test_text_of_a_link_can_neither_run_nor_hide_in_the_code() -> None:
     evil = "\"');__import__('os')#\u202e" + HOSTILE_NAME.replace(" ", "")
-    view = url.View(domain=evil, find=evil, rcpt=evil, source=(evil, "192.0.2.1"))
+    view = url.View(domain=evil, find=evil, rcpt=(evil,), host=(evil,), by=evil, key=(evil, evil),
+                    source=(evil, "192.0.2.1"))  # fmt: skip
     for path in (*notebook.PAGES, f"/reports/{evil}"):
         text = notebook.code(path, view, notebook.Days(TODAY, TODAY), notebook.Where(evil))
         assert text.isascii()

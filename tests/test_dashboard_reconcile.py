@@ -15,11 +15,12 @@ import pandas as pd
 import plotly
 import pytest
 from dashboard_data import HOSTILE_NAME, TODAY
-from reconcile_data import BROKEN, LAST, NOW, RECEIVERS, RELAY, fill, traffic
+from reconcile_data import BROKEN, LAST, NEWCOMER, NOW, RECEIVERS, RELAY, fill, traffic
 from test_dashboard_browser import DARK, PHONE, Site, Visit, chromium, grave, pick, until
 from test_dashboard_guard import Site as Asked
 from test_dashboard_guard import fault
 
+from dmarcview import query
 from dmarcview.cli import main
 from dmarcview.config import read as read_config
 from dmarcview.dashboard import figures, theme, url
@@ -27,17 +28,22 @@ from dmarcview.dashboard.app import END, create_app
 from dmarcview.dashboard.frames import Frames
 from dmarcview.dashboard.pages import findings, receivers
 from dmarcview.dashboard.pages import reconcile as page_of
+from dmarcview.dashboard.pages import reports as reports_page
+from dmarcview.dashboard.pages import sent as sent_page
+from dmarcview.dashboard.papers import Papers
 from dmarcview.dashboard.plain import plain
 from dmarcview.dashboard.reconcile import Compared, ReconcileFrames
 from dmarcview.dashboard.sent import SentFrames
 from dmarcview.library import Library
 from dmarcview.reconcile import CODES
 from dmarcview.reconcile.sums import Totals
+from dmarcview.reconcile.words import UNSENT_CODES
 from dmarcview.store import sent
 from tests.reconcile_world import mails, seen, told
 from tests.store_data import D0, DAY
 
 __all__ = ["chromium"]  # the fixture
+KEY = ("source_ip", "header_from", "dkim_domain", "dkim_selector", "receiver")
 PATIENT = 60.0  # seconds: here nobody looks on
 
 
@@ -175,37 +181,96 @@ def test_the_lively_weeks_have_every_kind_of_finding_but_two(found: Compared) ->
 
 
 def test_each_line_leads_to_its_rows_on_both_sides(frames: ReconcileFrames, found: Compared) -> None:
-    domains = {row["receiver"]: row["domains"] for row in found.receivers.to_dict("records")}
-    reports = Frames(frames.store)
-    checked = 0
+    receiving, reports = findings.receiving(found.receivers), Frames(frames.store)
+    sent_rows, papers, rows = SentFrames(reports), Papers(reports), frames.rows(url.View())
+    checked = dict.fromkeys(("sent", "reports"), 0)
     for row in found.findings.to_dict("records"):
         if row["header_from"] == HOSTILE_NAME:
             continue
-        to = findings.ways("/", row, domains)
-        view = url.parse(urlsplit(to.sent).query)
-        assert (view.since, view.until) == (row["first_day"].date(), row["last_day"].date())
-        left = SentFrames(reports).rows(view, limit=None)
-        if row["code"] in ("dkim_broken", "spf_missed", "unreported"):
-            own = left[left["source"] == row["source_ip"]]
-            assert len(own) >= row["messages"], row
-            if len(domains[row["receiver"]]) == 1:
-                assert set(left["recipient_domain"]) == set(domains[row["receiver"]])
+        to = findings.ways("/", row, receiving)
+        assert (to.sent == "") == (row["code"] in UNSENT_CODES), row
+        if to.sent and receiving[row["receiver"]]["sent"]:
+            view = url.parse(urlsplit(to.sent).query)
+            assert (view.since, view.until) == (row["first_day"].date(), row["last_day"].date())
+            left = sent_rows.rows(view, limit=None)
+            mine = rows[rows["day"].between(row["first_day"], row["last_day"])]
+            for name in KEY:
+                mine = mine[mine[name] == row[name]]
+            assert len(left) == mine["sent"].sum() > 0, row
+            assert set(left["source"]) == {row["source_ip"]}
+            assert set(left["recipient_domain"]) == set(receiving[row["receiver"]]["domains"])
+            checked["sent"] += 1
         source = url.parse(urlsplit(to.source).query)
         assert source.source == ("example.org", row["source_ip"])
         seen = reports.source(source, *source.source)
         assert seen.row is not None, row
         assert seen.row["messages"] >= row["messages"]
-        assert urlsplit(to.reports).path == "/reports"
-        checked += 1
-    assert checked > 30
+        told = papers.reports(url.parse(urlsplit(to.reports).query))
+        assert set(told["submitter"]) == {row["receiver"]}
+        records = pd.concat([query.report_records(frames.store, key) for key in told["report_key"]])
+        right = records[(records["source_ip"] == row["source_ip"]) & (records["header_from"] == row["header_from"])]
+        assert right["count"].sum() >= row["messages"] - (row["total"] if row["code"] == "unreported" else 0)
+        checked["reports"] += 1
+    assert checked["reports"] > 30
+    assert checked["sent"] > 10
 
 
 def test_a_line_without_any_report_links_to_what_was_sent_alone() -> None:
+    to = findings.ways("/mail/", line(domain=""), taken(["far.test", "b.test"], ["far.test"]))
+    sent_there = "domain=example.org&from=2026-11-03&to=2026-11-03&ip=192.0.2.25&outcome=delivered"
+    assert to == findings.Ways(f"/mail/sent?{sent_there}&rcpt=far.test,b.test&key=example.org/s1", "", "")
+
+
+def line(**fields: Any) -> dict[str, Any]:
     day = pd.Timestamp("2026-11-03")
-    row = {"first_day": day, "last_day": day, "receiver": "far.test", "header_from": "example.org", "domain": "",
-           "source_ip": RELAY}  # fmt: skip
-    to = findings.ways("/mail/", row, {"far.test": ["far.test", "b.test"]})
-    assert to == findings.Ways("/mail/sent?domain=example.org&from=2026-11-03&to=2026-11-03&outcome=delivered", "", "")
+    return {"code": "unreported", "first_day": day, "last_day": day, "receiver": "far.test", "domain": "example.org",
+            "header_from": "example.org", "source_ip": RELAY, "dkim_domain": "example.org", "dkim_selector": "s1",
+            "matched_by": "address"} | fields  # fmt: skip
+
+
+def taken(domains: list[str], hosts: list[str]) -> dict[str, dict[str, Any]]:
+    return {"far.test": {"domains": domains, "hosts": hosts}}
+
+
+def test_a_receiver_of_many_domains_is_found_by_its_hosts() -> None:
+    many = taken([f"customer-of-some-size-{n}.example" for n in range(12)], ["yahooinc.com"])
+    view = url.parse(urlsplit(findings.ways("/", line(), many).sent).query)
+    assert (view.rcpt, view.host) == ((), ("yahooinc.com", "yahoodns.net", "yahoo.com", "aol.com"))
+    named = taken([f"d{n}.example" for n in range(20)], ["far.test"])
+    assert url.parse(urlsplit(findings.ways("/", line(), named).sent).query).host == ("far.test",)
+
+
+def test_mail_from_behind_nat_is_not_looked_for_by_the_outer_address() -> None:
+    to = findings.ways("/", line(matched_by="signature"), taken(["far.test"], []))
+    assert "ip=" not in to.sent
+    assert f"ip={RELAY}&by=far.test" in to.reports
+
+
+def test_what_a_link_narrows_stands_on_the_page_and_can_be_taken_away() -> None:
+    view = url.parse("domain=example.org&ip=192.0.2.25&by=far.test&key=/&host=a.test,b.test&rcpt=c.test,d.test")
+    told = dict(reports_page.narrowed(view, "/"))
+    assert told == {
+        "Reporter: far.test": "/reports?domain=example.org&ip=192.0.2.25",
+        "Tells of 192.0.2.25": "/reports?domain=example.org&by=far.test",
+    }
+    named = dict(sent_page.narrowed(view, "/"))
+    assert list(named) == ["Sent from 192.0.2.25", "Signed by nobody", "Host under a.test, b.test"]
+    assert named["Signed by nobody"] == ("/sent?domain=example.org&ip=192.0.2.25&rcpt=c.test,d.test&host=a.test,b.test")
+    assert sent_page.controls(view)[1] == "c.test, d.test"
+    assert (sent_page.narrowed(url.View(), "/"), reports_page.narrowed(url.View(), "/")) == ([], [])
+
+
+def test_a_new_sender_stands_first_in_its_kind_and_is_told_to_be_new(found: Compared) -> None:
+    forged = found.findings[found.findings["code"] == "forged"]
+    new = forged[forged["new_since"].notna()]
+    assert set(new["sender"]) == {"Quick Survey"}
+    assert set(new["source_ip"]) == {NEWCOMER}
+    assert forged["new_since"].notna().tolist() == sorted(forged["new_since"].notna(), reverse=True)
+    assert set(found.findings.loc[found.findings["source_ip"] != NEWCOMER, "new_since"].isna()) == {True}
+    text = drawn(plain(findings.listed(found.findings, no_ways)))
+    _, _, after = text.partition("finding-forged")
+    assert " Quick Survey since " in after
+    assert "Quick Survey is a new sender" in after
 
 
 # filters and words
@@ -381,8 +446,17 @@ def test_a_visitor_follows_a_finding_to_both_sides_and_sees_new_mail(chromium: A
     page.click("#finding-forged summary")
     page.wait_for_selector("#finding-forged td:has-text('203.0.113.66')")
     page.click("#finding-unreported .way:has-text('Sent') >> nth=0")
-    page.wait_for_url("**/sent?domain=example.org&from=*&outcome=delivered&rcpt=halfbox.example")
+    page.wait_for_url("**/sent?domain=example.org&from=*&ip=192.0.2.25&outcome=delivered&rcpt=halfbox.example&key=*")
     page.wait_for_selector("#sent-grid .ag-row:has-text('Delivered')")
+    page.click("#sent-narrowed a:has-text('Sent from 192.0.2.25')")
+    page.wait_for_selector("#sent-narrowed a:has-text('Signed by example.org')")
+    until(page, "!location.search.includes('ip=')")
+    page.go_back()
+    page.go_back()
+    page.click("#finding-unreported .way:has-text('Reports') >> nth=0")
+    page.wait_for_selector("#reports-narrowed a:has-text('Reporter: halfbox.example')")
+    page.wait_for_selector("#reports-grid .ag-row:has-text('halfbox.example')")
+    assert "from 1 reporter." in page.inner_text("#reports-words")
     page.go_back()
     page.click("#finding-bypass .way:has-text('Source') >> nth=0")
     page.wait_for_url("**source=example.org~192.0.2.77")

@@ -67,12 +67,16 @@ TEXT = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_siz
 
 @given(
     st.none() | st.sampled_from(url.SENT),
-    st.none() | st.sampled_from(["far.example", "xn--bcher-kva.example"]),
+    st.lists(st.sampled_from(["far.example", "xn--bcher-kva.example", "near.example"]), unique=True, max_size=3),
     st.none() | TEXT,
     st.none() | st.sampled_from(["r1-1", "00ff-99999999999"]),
+    st.none() | st.sampled_from([("", ""), ("example.org", "s1"), ("b\u00fccher.example", "s:1,2")]),
+    st.none() | st.sampled_from(["192.0.2.25", "2001:db8::1"]),
 )
-def test_every_view_survives_its_own_link(outcome: str, rcpt: str, find: str, row: str) -> None:
-    view = url.View(outcome=outcome, rcpt=rcpt, find=find, row=row)
+def test_every_view_survives_its_own_link(outcome: Any, to: Any, find: Any, row: Any, key: Any, address: Any) -> None:
+    view = url.View(
+        outcome=outcome, rcpt=tuple(to), host=tuple(to), find=find, row=row, key=key, ip=address, by="far.example"
+    )
     assert url.parse(url.write(view)) == view
 
 
@@ -88,8 +92,11 @@ def test_whatever_a_browser_sends_becomes_a_view_that_its_link_keeps(outcome: st
 
 
 def test_links_to_other_pages_leave_out_what_only_this_page_knows() -> None:
-    view = url.View(domain="example.org", outcome="failed", rcpt="far.example", find="Q2", row="r1-1")
-    assert url.href("/", "/reports", view) == "/reports?domain=example.org"
+    view = url.View(domain="example.org", outcome="failed", rcpt=("far.example",), find="Q2", row="r1-1",
+                    ip="192.0.2.25", by="far.example")  # fmt: skip
+    assert url.href("/", "/sources", view) == "/sources?domain=example.org"
+    assert url.href("/", "/reports", view) == "/reports?domain=example.org&ip=192.0.2.25&by=far.example"
+    assert "by=" not in url.href("/", "/sent", view)
     assert "find=Q2" in url.href("/", "/sent", view)
     assert "find=Q2" in url.href("/", "/export/sent.csv", view)
 

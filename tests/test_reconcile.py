@@ -590,8 +590,8 @@ def test_a_ledger_in_postgresql_gives_the_same_answer(tmp_path: Path, postgres: 
         there = reconcile(store, Filters(domains=("example.org",)))
     assert findings(here) == [
         ("dkim_broken", RELAY, 1, 9),
-        ("forged", "198.51.100.7", 4, 4),
         ("unreported", RELAY, 4, 4),
+        ("forged", "198.51.100.7", 4, 4),
     ]
     for name in ("rows", "findings", "receivers"):
         assert repr(getattr(here, name).to_dict("records")) == repr(getattr(there, name).to_dict("records"))
@@ -679,9 +679,82 @@ def test_the_command_says_it_for_people_and_for_programs(tmp_path: Path, capsys:
     assert [(row["sent"], row["reported"], row["coverage"]) for row in found["rows"]] == [(10, 10, 1), (0, 3, None)]
     assert main(["reconcile", "--config", str(file), "--rows"]) == 0
     text = capsys.readouterr().out
-    for part in ("10 accepted by receivers", "100.0 % of 10", "you said so", CODES["dkim_broken"].meaning,
-                 CODES["forged"].check, "example.org/s1", "complete"):  # fmt: skip
+    for part in ("10 accepted by receivers", "100.0 % of 10 (72.2 to 100.0 %)", "you said so",
+                 CODES["dkim_broken"].meaning, "example.org/s1", "complete",
+                 "Signed by us, reported without a good signature [dkim_broken]: 2 messages in 1 line\n",
+                 "Never sent, and nothing passed [forged]: 3 messages in 1 line\n",
+                 "`dmarcview dns check example.org`"):  # fmt: skip
         assert part in text
+    assert CODES["forged"].check in " ".join(text.split())
+
+
+def crowd(folder: Path) -> Path:
+    """13 keys of which reports lack much, 9 own hosts of another domain, and 12 forgers' addresses."""
+    keys = [(("example.org", f"s{n:02}"),) for n in range(13)]
+    forgers = [(f"203.0.113.{n}", n, seen(None, "fail")) for n in range(1, 13)]
+    hosts = [(f"192.0.2.{n}", n, seen(None, header_from="example.net")) for n in range(101, 110)]
+    reports = [told(*((RELAY, 20, seen(selector=key[0][1])) for key in keys), *forgers),
+               told(*hosts, domain="example.net")]  # fmt: skip
+    world(folder, [one for key in keys for one in mails(50, dkim=key)], reports).close()
+    return folder
+
+
+def test_the_command_says_little_of_what_asks_for_nothing_and_all_when_asked(tmp_path: Path, capsys: Any) -> None:
+    data = str(crowd(tmp_path))
+    assert main(["reconcile", "--data", data]) == 0
+    text = capsys.readouterr().out
+    places = [text.index(f"[{code}]") for code in ("unreported", "elsewhere", "forged")]
+    assert places == sorted(places), "what asks for action comes first"
+    assert shown(text) == [10, 5, 5]
+    for more in ("and 3 more", "and 4 more", "and 7 more"):
+        assert f"{more}: --limit 0 or --json has all\n" in text
+    assert max(len(line) for line in text.splitlines()) <= 120
+    for limit, lines in (("0", [13, 9, 12]), ("2", [2, 2, 2])):
+        assert main(["reconcile", "--data", data, "--limit", limit]) == 0
+        assert shown(capsys.readouterr().out) == lines
+
+
+def shown(text: str) -> list[int]:
+    """How many lines each kind has."""
+    return [f"{part}\n".count(" 2026-01-01\n") for part in text.split("\n\n")[2:]]
+
+
+def test_what_is_known_of_a_source_names_it_and_says_that_it_is_of_all_days(tmp_path: Path, capsys: Any) -> None:
+    assert main(["reconcile", "--data", str(crowd(tmp_path))]) == 0
+    _, _, known = capsys.readouterr().out.partition("[elsewhere]")
+    assert "  How this is known (from the reports of all days, not of this window alone):\n" in known
+    for address in range(105, 110):
+        assert f"    192.0.2.{address}: {address} of {address} messages passed SPF for example.net." in known
+    assert "192.0.2.101:" not in known
+
+
+def test_a_sender_that_proves_who_it_is_is_new_for_two_weeks_and_a_forger_never(tmp_path: Path) -> None:
+    begin = D0
+    stranger = seen("pass", "fail", d="survey.test", selector="x")
+    reports = [told((RELAY, 1, seen()), ("198.51.100.7", 4, stranger), ("198.51.100.8", 9, seen(None, "fail")), day=30)]
+
+    def new(now: int, since: int, known: int = begin, by: str = "rule") -> list[tuple[str, str, bool]]:
+        with world(tmp_path / uuid.uuid4().hex, mails(1, 30), reports, now=now) as store:
+            store.put_sources(
+                [
+                    SourceRow("example.org", RELAY, "own", first_seen=known),
+                    SourceRow("example.org", "198.51.100.7", "unknown", by=by, service="Survey", first_seen=since),
+                    SourceRow("example.org", "198.51.100.8", "unknown", first_seen=since),
+                ]
+            )
+            found = reconcile(store).findings
+        assert found.loc[found["new_since"].notna(), "new_since"].astype("int64").isin([since]).all()
+        rows = found[["source_ip", "sender", "new_since"]].itertuples(index=False)
+        return [(ip, sender, when == when) for ip, sender, when in rows]
+
+    first, last = ("198.51.100.7", "Survey", True), ("198.51.100.8", "", False)
+    day = D0 + 30 * DAY
+    assert new(day + DAY, day) == [first, last], "though the other sent more"
+    assert new(day + 14 * DAY, day) == [first, last]
+    old = [last, ("198.51.100.7", "Survey", False)]
+    assert new(day + 15 * DAY, day) == old
+    assert new(day + DAY, day, known=day - 13 * DAY) == old, "the domain itself is new"
+    assert new(day + DAY, day, by="user") == old, "somebody has named it"
 
 
 def test_the_command_says_what_is_open(tmp_path: Path, capsys: Any) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dmarcview.query.filters import Filters
+from dmarcview.query.proven import KNOWN_DAYS, NEW_DAYS, UNNAMED
 from dmarcview.query.traffic import window
 from dmarcview.store.sums import PASSED
 
@@ -21,11 +22,8 @@ from .series import HISTORY_DAYS, MOST_GROUPS, as_day, day_number
 if TYPE_CHECKING:
     from dmarcview.store import Store
 
-NEW_DAYS = 14  # how long a sender is new
-KNOWN_DAYS = 14  # of reports on a domain before its first day, else everything is new
 MOST_SENDERS = 5  # new ones of a domain that are findings each, the busiest; the others are one
 OTHERS = "several more"
-CLASSES = ("unknown", "third_party")
 MOST_MEMBERS = 20
 
 
@@ -61,7 +59,7 @@ def load(store: Store, cursor: Any, today: int, least: int, *, verified: bool = 
 
     groups = asked(
         f"with groups as (select c.domain, case when s.named then s.sender else '' end as sender, "
-        f"min(c.day) as first, {messages} as n, {passed} as passed, bool_or(s.said or s.class not in {CLASSES}) as old "
+        f"min(c.day) as first, {messages} as n, {passed} as passed, bool_or(s.said or s.class not in {UNNAMED}) as old "
         f"{joined.format('left', f'where {within}')} group by all), "
         "known as (select *, min(first) over (partition by domain) as began from groups) "
         "select *, row_number() over (partition by domain order by n desc, sender) as rank from known "

@@ -1,8 +1,7 @@
 """Who stands behind each source, as a table of the engine: what series and new senders are grouped by.
 
 Of a source that is vouched for it is the service, else the address (of IPv6 the /64). Of an unknown one it is whom
-something proves: the service, else who signed its mail, else whose envelope it carried if SPF passed for it. A mere
-claim is nobody's, for anybody writes an envelope: one forger would else be thousands of senders.
+something proves (`query.proven`).
 """
 
 # ruff: noqa: S608 - SQL is put together from our own constants
@@ -11,15 +10,12 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Any
 
+from dmarcview.query import proven
+
 if TYPE_CHECKING:
     from dmarcview.store import Store
 
 VOUCHED = ("own", "third_party")
-_NAMES = ("domain", "source_ip", "source_class", "by", "evidence", "service", "signature", "envelope")
-_PROVEN = (
-    "coalesce(nullif(service, ''), nullif(signature, ''), "
-    "case when contains(evidence, '\"checked_envelope\"') then envelope end, '')"
-)
 
 
 def group_of(source_ip: str, service: str | None) -> str:
@@ -37,7 +33,7 @@ def put(store: Store, cursor: Any, domain: str | None = None) -> None:
     """
     import pyarrow as pa
 
-    cursor.register("classified", store.source_table(None if domain is None else (domain,), _NAMES))
+    cursor.register("classified", store.source_table(None if domain is None else (domain,), proven.NAMES))
     vouched = f"source_class in {VOUCHED}"
     wide = [ip for (ip,) in cursor.execute(
         f"select distinct source_ip from classified where {vouched} and contains(source_ip, ':') "
@@ -48,8 +44,8 @@ def put(store: Store, cursor: Any, domain: str | None = None) -> None:
     cursor.execute(
         f"create temp table senders as select domain, source_ip, source_class as class, {vouched} as vouched, "
         f"\"by\" = 'user' as said, case when {vouched} then coalesce(nullif(service, ''), network, source_ip) "
-        f"else {_PROVEN} end as sender, "
-        f"case when {vouched} then coalesce(service, '') else {_PROVEN} end <> '' as named "
+        f"else {proven.SENDER} end as sender, "
+        f"case when {vouched} then coalesce(service, '') else {proven.SENDER} end <> '' as named "
         "from classified left join networks using (source_ip)"
     )
     cursor.unregister("classified")

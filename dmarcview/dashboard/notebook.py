@@ -109,7 +109,7 @@ def _reports(path: str, view: View, days: Days, where: Where) -> list[str]:
     # reports come late: without a last day of its own, the page shows the newest, too; and those that do not count
     bounds = {"until": None} if view.until is None else {}
     return [
-        _filters(view, days, where, verified=False, **bounds),
+        _filters(view, days, where, verified=False, submitter=view.by, source_ip=view.ip, **bounds),
         "reports = query.reports(store, filters, limit=None, apart=True)",
         "reports",
     ]
@@ -131,7 +131,10 @@ def _sent(_: str, view: View, days: Days, __: Where) -> list[str]:
         "domains": (view.domain,) if view.domain else None,
         "since": days.first,
         "until": days.last + timedelta(days=1),
-        "to": view.rcpt,
+        "to": view.rcpt or None,
+        "source": view.ip,
+        "hosts": view.host or None,
+        "key": view.key,
         "search": view.find,
     }
     hashed = f', hashed=query.search_hash(store.data / "relay", {view.find!a})' if view.find else ""

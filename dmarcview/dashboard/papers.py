@@ -34,23 +34,38 @@ class Papers:
         self.limits = limits
 
     def reports(self, view: url.View, limit: int | None = REPORT_ROWS) -> pd.DataFrame:
-        """`query.reports` of a window, those that do not count included, with `standing`; latest received first."""
+        """`query.reports` of a window, those that do not count included, with `standing`; latest received first.
+
+        `by` of a view is a reporter or its organisation, and `ip` an address that the reports tell of.
+        """
         from dmarcview import query
 
-        asked = replace(self.frames.filters(view), verified=False, until=None if view.since is None else
-                        self.frames.filters(view).until)  # fmt: skip
+        asked = self.frames.filters(view)
+        until = None if view.since is None else asked.until
+        asked = replace(asked, verified=False, until=until, source_ip=view.ip)
+        each = [asked] if view.by is None else [replace(asked, submitter=name) for name in self.reporters(view.by)]
 
         def ask() -> pd.DataFrame:
-            found = query.reports(self.store, asked, limit=limit, apart=True)
+            lists = [query.reports(self.store, one, limit=limit, apart=True) for one in each]
+            found = lists[0] if len(lists) == 1 else pd.concat(lists, ignore_index=True)
             standing = [
                 a if isinstance(a, str) and a else self.standing(v)
                 for a, v in zip(found["apart"], found["auth"], strict=True)
             ]
-            return found.assign(standing=standing).sort_values(
+            found = found.assign(standing=standing).sort_values(
                 ["received", "end", "report_key"], ascending=[False, False, True], ignore_index=True
             )
+            return found if limit is None else found.head(limit)
 
-        return self.frames.cached("reports", (asked, limit), ask)
+        return self.frames.cached("reports", (asked, view.by, limit), ask)
+
+    def reporters(self, name: str) -> list[str]:
+        """The reporters of this name or organisation; the name itself while there is none."""
+        from dmarcview import query
+        from dmarcview.reconcile.receivers import reporter
+
+        known = self.frames.cached("submitters", None, lambda: query.submitters(self.store))
+        return [name] if name in known else [one for one in known if reporter(one) == name] or [name]
 
     def standing(self, auth: str) -> str:
         """Whether a report with this verdict on its mail counts: a key of `pages.reports.STANDINGS`."""

@@ -231,6 +231,17 @@ def chip(word: str, tone: str = "plain", title: str | None = None) -> html.Span:
     return html.Span(word, className=f"chip chip-{tone}", **more)
 
 
+def narrowed(bounds: Sequence[tuple[str, str]]) -> html.Ul | None:
+    """What narrows a page beside its filters: (words, the address without it), as chips that a click takes away."""
+    if not bounds:
+        return None
+    chips = [
+        dcc.Link([words, hidden("✕"), said(", take this away")], href=href, className="chip chip-narrowed")
+        for words, href in bounds
+    ]
+    return html.Ul([html.Li(one) for one in chips], className="narrowed", **attributes({"aria-label": "Narrowed to"}))
+
+
 def class_chip(source_class: str | None, labelled: bool = False) -> html.Span:
     """The class of a source; a label that a person set says so."""
     key = source_class or "unknown"

@@ -94,7 +94,10 @@ class SentFrames:
             domains=(view.domain,) if view.domain else None,
             since=first,
             until=last + timedelta(days=1),
-            to=view.rcpt,
+            to=view.rcpt or None,
+            source=view.ip,
+            hosts=view.host or None,
+            key=view.key,
             outcome=view.outcome,
             search=view.find or None,
         )

@@ -267,4 +267,5 @@ def chosen(
     given["unit"] = view.unit
     from urllib.parse import urlencode
 
-    return replace(url.parse(urlencode(given)), outcome=view.outcome, rcpt=view.rcpt, find=view.find)
+    kept = {name: getattr(view, name) for name in url.OF_SOME if name not in ("row", "incident")}
+    return replace(url.parse(urlencode(given)), **kept)

@@ -6,9 +6,11 @@ so that a link from an old version or a mangled mail still opens.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 
 DEFAULT_DAYS = 30
@@ -25,7 +27,20 @@ _SOURCE = re.compile(r"[^\s~\x00-\x1f\x7f\ud800-\udfff]{1,253}~[0-9a-fA-F:.]{2,4
 _FIND = re.compile(r"[^\s\x00-\x1f\x7f\ud800-\udfff]{1,500}")
 _ROW = re.compile(r"[0-9A-Za-z]{1,40}-[0-9]{1,18}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,14}")
-_SENT_PATHS = ("/sent", "/export/sent")
+_KEY = re.compile(r"[^\s/\x00-\x1f\x7f\ud800-\udfff]{1,253}/[^\s/\x00-\x1f\x7f\ud800-\udfff]{1,253}")
+MOST_NAMES = 254  # characters of recipient domains or hosts that a link carries
+# the fields of a view that only some pages know, and which
+OF_SOME = {
+    "outcome": ("/sent", "/export/sent"),
+    "rcpt": ("/sent", "/export/sent"),
+    "host": ("/sent", "/export/sent"),
+    "key": ("/sent", "/export/sent"),
+    "find": ("/sent", "/export/sent"),
+    "row": ("/sent", "/export/sent"),
+    "ip": ("/sent", "/export/sent", "/reports", "/export/reports"),
+    "by": ("/reports", "/export/reports"),
+    "incident": ("/alerts",),
+}
 _MAX_QUERY = 2000
 
 
@@ -41,9 +56,13 @@ class View:
     result: str | None = None
     unit: str = "count"
     source: tuple[str, str] | None = None  # (domain, address) of the open drawer
+    ip: str | None = None  # sending address, of the pages Sent and Reports
+    by: str | None = None  # reporter, of the page Reports alone
     # of the page Sent alone
     outcome: str | None = None
-    rcpt: str | None = None  # recipient domain
+    rcpt: tuple[str, ...] = ()  # recipient domains, any of them
+    host: tuple[str, ...] = ()  # domains of MX hosts, any of them
+    key: tuple[str, str] | None = None  # d= and s= of the first signature; two empty texts: none
     find: str | None = None
     row: str | None = None  # of the open drawer
     # of the page Alerts alone
@@ -52,7 +71,7 @@ class View:
     @property
     def filtered(self) -> bool:
         """True when more than the period narrows the view."""
-        return any((self.domain, self.source_class, self.result))
+        return any((self.domain, self.source_class, self.result, self.ip, self.by))
 
     def window(self, last: date) -> tuple[date, date]:
         """(first day, last day), both included, for a view whose newest complete day is `last`."""
@@ -90,7 +109,11 @@ def parse(search: object) -> View:
         unit=one("unit") if one("unit") in UNITS else "count",
         source=_source(source),
         outcome=one("outcome") if one("outcome") in SENT else None,
-        rcpt=_matched(_DOMAIN, one("rcpt").strip().lower()),
+        ip=_address(one("ip").strip()),
+        by=_matched(_DOMAIN, one("by").strip().lower()),
+        rcpt=names(one("rcpt")),
+        host=names(one("host")),
+        key=_key(one("key")),
         find=_matched(_FIND, one("find").strip()),
         row=_matched(_ROW, one("row")),
         incident=number(one("incident")),
@@ -114,23 +137,30 @@ def write(view: View) -> str:
         pairs.append(("unit", view.unit))
     if view.source:
         pairs.append(("source", "~".join(view.source)))
-    sent = (("outcome", view.outcome), ("rcpt", view.rcpt), ("find", view.find), ("row", view.row))
-    pairs += [(name, value) for name, value in sent if value]
+    key = "" if view.key is None else "/".join(view.key)
+    some = (("ip", view.ip), ("by", view.by), ("outcome", view.outcome), ("rcpt", ",".join(view.rcpt)),
+            ("host", ",".join(view.host)), ("key", key), ("find", view.find), ("row", view.row))  # fmt: skip
+    pairs += [(name, value) for name, value in some if value]
     if view.incident is not None:
         pairs.append(("incident", str(view.incident)))
-    return "?" + urlencode(pairs, quote_via=quote, safe="~:") if pairs else ""
+    return "?" + urlencode(pairs, quote_via=quote, safe="~:,/") if pairs else ""
 
 
 def href(prefix: str, path: str, view: View) -> str:
     """A link inside the dashboard that keeps the filters and closes the drawer unless `view` opens one.
 
-    What only the page Sent or Alerts knows is left out of links to others.
+    What only some pages know is left out of links to others.
     """
-    if not path.startswith(_SENT_PATHS):
-        view = replace(view, outcome=None, rcpt=None, find=None, row=None)
-    if path != "/alerts":
-        view = replace(view, incident=None)
+    for name, places in OF_SOME.items():
+        if not path.startswith(places):
+            view = cleared_of(view, name)
     return prefix.rstrip("/") + path + write(view)
+
+
+def cleared_of(view: View, name: str) -> View:
+    """The view with one of its fields, by name, as it is by default."""
+    fields: dict[str, Any] = {name: getattr(View(), name)}
+    return replace(view, **fields)
 
 
 def for_sent(view: View, outcome: str, rcpt: str, find: str) -> View:
@@ -138,10 +168,20 @@ def for_sent(view: View, outcome: str, rcpt: str, find: str) -> View:
     return replace(
         view,
         outcome=outcome if outcome in SENT else None,
-        rcpt=_matched(_DOMAIN, rcpt.strip().lower()),
+        rcpt=names(rcpt),
         find=_matched(_FIND, find.strip()),
         row=None,
     )
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Domains parted by commas, each once; as many of them as a link carries."""
+    found, room = list[str](), MOST_NAMES
+    for one in dict.fromkeys(part.strip() for part in text.lower().split(",")):
+        room -= len(one) + 1
+        if _DOMAIN.fullmatch(one) and room >= 0:
+            found.append(one)
+    return tuple(found)
 
 
 def without_source(view: View) -> View:
@@ -168,6 +208,21 @@ def _days(text: str) -> int:
 
 def _matched(pattern: re.Pattern[str], text: str) -> str | None:
     return text if pattern.fullmatch(text) else None
+
+
+def _address(text: str) -> str | None:
+    try:
+        return str(ipaddress.ip_address(text)) if "%" not in text else None
+    except ValueError:
+        return None
+
+
+def _key(text: str) -> tuple[str, str] | None:
+    """`example.org/s1`; a lone stroke is mail without a signature."""
+    if text != "/" and not _KEY.fullmatch(text):
+        return None
+    domain, _, selector = text.partition("/")
+    return domain, selector
 
 
 def _source(text: str) -> tuple[str, str] | None:

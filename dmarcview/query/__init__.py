@@ -14,6 +14,7 @@ from .intake import (
     report_count,
     report_records,
     reports,
+    submitters,
     summary,
 )
 from .selectors import selectors
@@ -54,5 +55,6 @@ __all__ = [
     "sent_first",
     "source_detail",
     "sources",
+    "submitters",
     "summary",
 ]

@@ -147,6 +147,12 @@ def _keys_with(store: Store, filters: Filters, limit: int | None, offset: int) -
             return [r[0] for r in found]
 
 
+def submitters(store: Store) -> list[str]:
+    """Every reporter of whom a report is kept, by alphabet."""
+    with store.ledger.read() as conn:
+        return [str(name) for (name,) in conn.execute(select(_R.submitter).distinct().order_by(_R.submitter))]
+
+
 def report_count(store: Store, filters: Filters = Filters(), *, apart: bool = False) -> int:  # noqa: B008 - frozen
     """How many reports `reports` would list without a limit, by the filters that a whole report can answer."""
     shelves = [*filters.shelves, APART] if apart else list(filters.shelves)

@@ -51,25 +51,31 @@ class Sent:
     """Bounds of a question; None means all.
 
     `since` is the first UTC day, `until` the day after the last, each a date or its text. `domains` are those of the
-    From, `to` is a recipient domain, `outcome` one of OUTCOMES. `search` is a whole queue id, Message-ID, sender or
-    recipient; `hashed` is the recipient of a search as the log has it, see `search_hash`.
+    From, `to` is a recipient domain or several, `outcome` one of OUTCOMES. `source` is the address that sent, `hosts`
+    are domains of MX hosts, `key` is d= and s= of the first signature (two empty texts: none). `search` is a whole
+    queue id, Message-ID, sender or recipient; `hashed` is the recipient of a search as the log has it, see
+    `search_hash`.
     """
 
     domains: tuple[str, ...] | None = None
     since: date | None = None
     until: date | None = None
-    to: str | None = None
+    to: str | tuple[str, ...] | None = None
     outcome: str | None = None
     search: str | None = None
     hashed: str | None = None
+    source: str | None = None
+    hosts: tuple[str, ...] | None = None
+    key: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
         for name in ("since", "until"):
             object.__setattr__(self, name, as_day(name, getattr(self, name)))
         if self.domains is not None:
             object.__setattr__(self, "domains", as_domains(self.domains))
-        if self.to is not None:
-            object.__setattr__(self, "to", self.to.lower().rstrip("."))
+        for name in ("to", "hosts"):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, as_domains(given))
         if self.outcome is not None and self.outcome not in OUTCOMES:
             raise ValueError(f"outcome is one of {', '.join(OUTCOMES)}, not {self.outcome!r}")
 
@@ -193,7 +199,14 @@ def _bounds(asked: Sent) -> list[ColumnElement[bool]]:
     if asked.until is not None:
         parts.append(_C.at < calendar.timegm(asked.until.timetuple()))
     if asked.to is not None:
-        parts.append(_C.recipient_domain == asked.to)
+        parts.append(_C.recipient_domain.in_(asked.to))
+    if asked.source is not None:
+        parts.append(_C.source == asked.source)
+    if asked.hosts is not None:
+        under = [_C.host.endswith("." + name, autoescape=True) for name in asked.hosts]
+        parts.append(or_(_C.host.in_(asked.hosts), *under))
+    if asked.key is not None:
+        parts += [func.lower(_C.dkim_domain) == asked.key[0], func.lower(_C.dkim_selector) == asked.key[1]]
     if asked.outcome is not None:
         parts.append(_C.outcome == asked.outcome)
     return parts

@@ -11,19 +11,18 @@ from dmarcview.query import sent_first
 from dmarcview.query.filters import Filters
 from dmarcview.store.engine import frame, release
 
-from . import awaited, habits, join, sides, states
+from . import awaited, habits, join, newcomers, sides, states
 from .receivers import Receivers, host_name, learn, organisation
 from .states import KEY
-from .words import CODES, COLUMNS, COMPLETE, OPEN, SILENT, wilson
+from .words import CODES, COLUMNS, COMPLETE, OPEN, SILENT, UNSENT_CODES, wilson
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from dmarcview.store import Store
 
-EXPLAINED = 50  # findings with the evidence of their source's class
+EXPLAINED = 10  # sources of a kind with the evidence of their class
 MOST_DOMAINS = 20  # recipients' domains that are named of a receiver
-_KINDS = ("bypass", "elsewhere", "unknown_sender", "forged", "third_party", "forwarded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +31,12 @@ class Reconciled:
 
     `rows`: the columns of `COLUMNS`, oldest day first. `findings`: code (of CODES), source_ip, header_from,
     dkim_domain, dkim_selector, receiver, messages, total (of how many), first_day, last_day (datetime64[s]), domain
-    (whose policy the reports name; empty where none reports), evidence (list of text); in the order of CODES, most
-    messages first. `receivers`: receiver, sent, reported, counted (sent in complete rows), matched (of these,
-    reported), coverage, low, high, open, silent (sent in such rows), hosts, known_by and domains (lists of text: the
-    organisations of MX hosts, how the receiver was found, the recipients' domains with most mail); most sent first.
+    (whose policy the reports name; empty where none reports), sender (whom something proves to stand behind the source;
+    empty for nobody), new_since (datetime64[s] of a sender that is new; else NaT), matched_by (as in `rows`), evidence
+    (list of text, of the reports of all days); in the order of CODES, new senders first, then most messages.
+    `receivers`: receiver, sent, reported, counted (sent in complete rows), matched (of these, reported), coverage, low,
+    high, open, silent (sent in such rows), hosts, known_by and domains (lists of text: the organisations of MX hosts,
+    how the receiver was found, the recipients' domains with most mail); most sent first.
     `logged`: source_ip and header_from as in `rows`, first and domain_first (datetime64[s]: when the whole log, not
     only that of the window, has the first delivery of this source and From, and of this From).
     """
@@ -78,6 +79,7 @@ def reconcile(
         asked = cursor.execute("select distinct domain from habit order by domain").fetchall()
         awaited.tables(store, cursor, filters, [domain for (domain,) in asked], now)
         states.states(cursor, now)
+        newcomers.table(store, cursor, filters, now)
         out = Reconciled(_rows(cursor), _findings(cursor, store), _receivers(cursor), _logged(cursor, store))
     release()
     return out
@@ -186,26 +188,41 @@ def _findings(cursor: Any, store: Store) -> pd.DataFrame:
     ]  # fmt: skip
     order = " ".join(f"when '{code}' then {place}" for place, code in enumerate(CODES))
     found = cursor.sql(
-        f"select code, source_ip, header_from, d as dkim_domain, s as dkim_selector, receiver, messages, total, "
-        f"first_day, last_day, (select bool_or(by_signature) from lines x where x.ours and x.source_ip = y.source_ip) "
-        f"as nat, (select min(domain) from said z where z.source_ip = y.source_ip and "
-        f"z.header_from = y.header_from) as domain from ({' union all '.join(parts)}) y "
-        f"order by case code {order} end, messages desc, {KEY}"
+        f"with told as (select *, (select bool_or(by_signature) from lines x where x.ours and "
+        f"x.source_ip = y.source_ip) as nat, (select min(domain) from said z where z.source_ip = y.source_ip and "
+        f"z.header_from = y.header_from) as domain from ({' union all '.join(parts)}) y) "
+        f"select code, t.source_ip, header_from, d as dkim_domain, s as dkim_selector, receiver, messages, total, "
+        f"first_day, last_day, coalesce(t.domain, '') as domain, "
+        f"case when code in {UNSENT_CODES} then coalesce(b.sender, '') else '' end as sender, "
+        f"case when code in {UNSENT_CODES} then b.new_since end as new_since, "
+        f"case when code in {UNSENT_CODES} then '' when nat then 'signature' else 'address' end as matched_by "
+        f"from told t left join behind b on b.domain = t.domain and b.source_ip = t.source_ip "
+        f"order by case code {order} end, new_since is null, messages desc, {_of_t(KEY)}"
     ).to_arrow_table()
     out = frame(found)
-    nat = out.pop("nat").fillna(False).astype(bool).tolist()
-    out["domain"] = out["domain"].fillna("")
-    evidence = []
-    for place, (code, source, domain) in enumerate(zip(out["code"], out["source_ip"], out["domain"], strict=True)):
-        told = []
-        if code in _KINDS and place < EXPLAINED:
-            rows = store.source_rows(domain, source)
-            told = [str(one["text"]) for row in rows for one in row.evidence]
-        elif nat[place] and code not in _KINDS:
-            told = ["The log has another address: found by From and signature, so the relay is behind NAT."]
-        evidence.append(told)
-    out["evidence"] = evidence
+    out["evidence"] = _evidence(store, out)
     return out
+
+
+def _evidence(store: Store, found: pd.DataFrame) -> list[list[str]]:
+    """What is known of the sources of each line: of the first of a kind why they have their class, and of NAT."""
+    known: dict[str, dict[tuple[str, str], list[str]]] = {}
+    evidence = []
+    for code, source, domain, by in found[["code", "source_ip", "domain", "matched_by"]].itertuples(index=False):
+        of_kind, told = known.setdefault(code, {}), list[str]()
+        if by == "signature":
+            told = ["The log has another address: found by From and signature, so the relay is behind NAT."]
+        elif code in UNSENT_CODES and ((domain, source) in of_kind or len(of_kind) < EXPLAINED):
+            if (domain, source) not in of_kind:
+                rows = store.source_rows(domain, source)
+                of_kind[domain, source] = [str(one["text"]) for row in rows for one in row.evidence]
+            told = of_kind[domain, source]
+        evidence.append(told)
+    return evidence
+
+
+def _of_t(columns: str) -> str:
+    return ", ".join(f"t.{name}" for name in columns.split(", "))
 
 
 def _receivers(cursor: Any) -> pd.DataFrame:

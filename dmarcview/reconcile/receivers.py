@@ -65,6 +65,11 @@ def reporter(submitter: str) -> str:
     return TABLE.get(found, found)
 
 
+def names_of(organisation: str) -> list[str]:
+    """The registrable names by which the MX hosts of an organisation go."""
+    return [organisation, *(name for name, one in TABLE.items() if one == organisation)]
+
+
 def host_name(host: str) -> str:
     """An MX host's name; nothing for an address or a path, which stand for no organisation."""
     name = host.strip("[]").rstrip(".").lower()

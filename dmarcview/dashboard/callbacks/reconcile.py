@@ -86,10 +86,10 @@ def _nothing_yet(desk: Desk) -> Any:
 
 def _drawn(desk: Desk, found: Compared) -> tuple[Any, ...]:
     """The pieces, in the order of PIECES."""
-    domains = {str(one): list(names) for one, names in found.receivers[["receiver", "domains"]].itertuples(index=False)}
+    receiving = findings.receiving(found.receivers)
 
     def ways(row: dict[str, Any]) -> findings.Ways:
-        return findings.ways(desk.prefix, row, domains)
+        return findings.ways(desk.prefix, row, receiving)
 
     return (
         reconcile.sentence(found), reconcile.tiles(found), findings.listed(found.findings, ways),

@@ -7,7 +7,7 @@ from typing import Any
 
 from dash import Dash, Input, Output, State, ctx, no_update
 
-from dmarcview.dashboard import given, url
+from dmarcview.dashboard import given, parts, url
 from dmarcview.dashboard.callbacks.desk import Desk
 from dmarcview.dashboard.pages import probes, report, reports
 from dmarcview.dashboard.papers import MOST_KEY
@@ -21,6 +21,7 @@ def register(app: Dash, desk: Desk) -> None:
     @app.callback(
         Output("reports-window", "children"),
         Output("reports-words", "children"),
+        Output("reports-narrowed", "children"),
         Output("reports-grid", "rowData"),
         Output("reports-cards", "children"),
         Output("reports-empty", "children"),
@@ -39,8 +40,8 @@ def register(app: Dash, desk: Desk) -> None:
         nothing = desk.nothing(view, "/reports") if frame.empty else None
         csv = url.href(desk.prefix, "/export/reports.csv", view)
         return (
-            desk.window(view), reports.words(frame), reports.rows(frame, link), plain(reports.cards(frame, link)),
-            plain(nothing), frame.empty, csv,
+            desk.window(view), reports.words(frame), plain(parts.narrowed(reports.narrowed(view, desk.prefix))),
+            reports.rows(frame, link), plain(reports.cards(frame, link)), plain(nothing), frame.empty, csv,
         )  # fmt: skip
 
     @app.callback(

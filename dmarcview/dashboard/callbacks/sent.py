@@ -7,7 +7,7 @@ from typing import Any
 
 from dash import Dash, Input, Output, State, ctx, no_update
 
-from dmarcview.dashboard import figures, given, url
+from dmarcview.dashboard import figures, given, parts, url
 from dmarcview.dashboard.callbacks.desk import Desk, twin
 from dmarcview.dashboard.pages import sent
 from dmarcview.dashboard.plain import plain
@@ -62,6 +62,7 @@ def _pieces(app: Dash, desk: Desk, frames: SentFrames) -> None:
         Output("sent-cards", "children"),
         Output("sent-empty", "children"),
         Output("sent-none", "children"),
+        Output("sent-narrowed", "children"),
         Output("sent-grid-box", "hidden"),
         Output("sent-all", "hidden"),
         Output("sent-csv", "href"),
@@ -72,7 +73,7 @@ def _pieces(app: Dash, desk: Desk, frames: SentFrames) -> None:
         view = replace(url.parse(search), row=None)
         csv = url.href(desk.prefix, "/export/sent.csv", view)
         if not frames.any_row():
-            return "", "", None, [], None, plain(sent.nothing_sent(desk.watched)), None, True, True, csv
+            return "", "", None, [], None, plain(sent.nothing_sent(desk.watched)), None, None, True, True, csv
         rows, daily = frames.rows(view), frames.daily(view)
         clear = url.href(desk.prefix, "/sent", url.View(days=view.days, since=view.since, until=view.until))
         nothing = sent.nothing_here(clear) if rows.empty else None
@@ -82,7 +83,8 @@ def _pieces(app: Dash, desk: Desk, frames: SentFrames) -> None:
 
         return (
             sent.window(*frames.window(view)), sent.words(daily), plain(sent.tiles(daily)), sent.rows(rows, link),
-            plain(sent.cards(rows, link)), None, plain(nothing), rows.empty, False, csv,
+            plain(sent.cards(rows, link)), None, plain(nothing),
+            plain(parts.narrowed(sent.narrowed(view, desk.prefix))), rows.empty, False, csv,
         )  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -12,27 +11,13 @@ import pandas as pd
 from dash import dcc, html
 
 from dmarcview.dashboard import parts, text, url
-from dmarcview.reconcile import CODES
+from dmarcview.reconcile.answer import MOST_DOMAINS
+from dmarcview.reconcile.receivers import names_of
+from dmarcview.reconcile.words import CODES, NEW_CHECK, UNSENT_CODES, first_check
 
 SHOWN, MOST_LINES = 5, 50  # lines of a kind that are open, and all that are drawn; the CSV has every row
 MOST_TEXTS, MOST_KNOWN = 2, 8  # sentences of evidence of an address, and of a kind
-WATCH, NOTE = "watch", "info"
-_PLAIN = re.compile(r"[0-9A-Za-z.:_-]{1,253}")  # what can stand in a command as it is
-# (level, name) of each kind
-NAMES: dict[str, tuple[str, str]] = {
-    "dkim_broken": ("bad", "Signed by us, reported without a good signature"),
-    "spf_missed": (WATCH, "Sent by us, and SPF did not pass"),
-    "bypass": (WATCH, "Past the relay"),
-    "elsewhere": (NOTE, "Domains that the relay does not send for"),
-    "unknown_sender": (WATCH, "A sender that you have not named"),
-    "forged": (NOTE, "Never sent, and nothing passed"),
-    "more_reported": (WATCH, "More reported than sent"),
-    "other_receiver": (WATCH, "Reported by somebody who was sent nothing"),
-    "unreported": (WATCH, "Left out of the reports"),
-    "third_party": (NOTE, "Services that send for you"),
-    "forwarded": (NOTE, "Passed on by others"),
-}
-EXPLAINED = ("elsewhere", "third_party", "forwarded")
+MOST_NEW = 5  # new senders of a kind that are named
 HEADS = ("Messages", "Sent from", "From", "Signed by", "Receiver", "Days", "Rows")
 
 
@@ -52,37 +37,78 @@ def total(findings: pd.DataFrame, code: str) -> int:
 def listed(findings: pd.DataFrame, ways: Callable[[dict[str, Any]], Ways]) -> Any:
     """The kinds that there are: what wants an action first, what is explained last."""
     shown = []
-    for code in sorted(CODES, key=lambda one: NAMES[one][0] == NOTE):
+    for code, kind in CODES.items():
         lines = findings[findings["code"] == code]
         if lines.empty:
             continue
-        level, name = NAMES[code]
         table: Any = _table(lines, ways)
-        if level == NOTE:
+        if kind.calm:
             table = parts.folded(f"Show {_lines(len(lines))}", table)
         amount = text.messages(int(lines["messages"].sum()))
-        check = _concrete(CODES[code].check, lines)
         shown.append(
-            parts.entry(level, name, amount, meaning=CODES[code].meaning, first=check, body=table, id=f"finding-{code}")
-        )
+            parts.entry(
+                level(code), kind.title, amount, meaning=kind.meaning,
+                first=first_check(code, lines["domain"].astype(str), lines["source_ip"].astype(str)),
+                body=html.Div([*_new(lines), table]), id=f"finding-{code}",
+            )
+        )  # fmt: skip
     if not shown:
         words = "Both sides agree: nothing was reported that was not sent, and every signature held."
         return html.P([parts.mark("good"), words], className="calm", id="findings-none")
     return html.Ul(shown, className="entries")
 
 
-def ways(prefix: str, row: dict[str, Any], domains: dict[str, list[str]]) -> Ways:
-    """Where the rows of a finding are, on its days; `domains` are those of recipients by receiver."""
+def level(code: str) -> str:
+    """How much a kind matters: bad, watch, or info."""
+    return "info" if CODES[code].calm else "bad" if code == "dkim_broken" else "watch"
+
+
+def ways(prefix: str, row: dict[str, Any], receivers: dict[str, dict[str, Any]]) -> Ways:
+    """Where the rows of a finding are, on its days; `receivers` are the rows of `Reconciled.receivers` by name.
+
+    What is in the log: those of its From, signature, address and receiver. What is in the reports: those of this
+    reporter that tell of its address.
+    """
     first, last = row["first_day"].date(), row["last_day"].date()
     days = url.View(since=first, until=last)
-    to = domains.get(str(row["receiver"]), [])
-    mail = replace(days, domain=row["header_from"], outcome="delivered", rcpt=to[0] if len(to) == 1 else None)
-    sent = url.href(prefix, "/sent", mail)
+    sent = "" if row["code"] in UNSENT_CODES else url.href(prefix, "/sent", _mail(days, row, receivers))
     if not row["domain"]:
         return Ways(sent, "", "")
     told = replace(days, domain=row["domain"])
     source = replace(told, source=(row["domain"], row["source_ip"]))
-    return Ways(sent, url.href(prefix, "/sources", source), url.href(prefix, "/reports", told))
+    reports = replace(told, by=str(row["receiver"]), ip=str(row["source_ip"]))
+    return Ways(sent, url.href(prefix, "/sources", source), url.href(prefix, "/reports", reports))
+
+
+def receiving(found: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """The rows of `Reconciled.receivers` by name, as `ways` takes them."""
+    return {str(row["receiver"]): {str(name): value for name, value in row.items()} for row in found.to_dict("records")}
+
+
+def _mail(days: url.View, row: dict[str, Any], receivers: dict[str, dict[str, Any]]) -> url.View:
+    view = replace(
+        days, domain=row["header_from"], outcome="delivered", key=(str(row["dkim_domain"]), str(row["dkim_selector"])),
+        ip=str(row["source_ip"]) if row["matched_by"] == "address" else None,  # behind NAT the log has another
+    )  # fmt: skip
+    taker = receivers.get(str(row["receiver"]))
+    if taker is None or not len(taker["domains"]):  # it was sent nothing
+        return view
+    domains = url.names(",".join(taker["domains"]))
+    if len(domains) == len(taker["domains"]) < MOST_DOMAINS:  # these are all
+        return replace(view, rcpt=domains)
+    return replace(view, host=url.names(",".join(name for host in taker["hosts"] for name in names_of(host))))
+
+
+def _new(lines: pd.DataFrame) -> list[html.P]:
+    """A sentence on each new sender of a kind."""
+    keys = ["sender", "new_since"]
+    fresh = lines[lines["new_since"].notna()].groupby(keys, as_index=False, sort=False)[["messages"]].sum()
+    return [
+        html.P([parts.chip("New", "watch"),
+                f" {text.show(row['sender'], 64)} since {row['new_since'].day} {row['new_since']:%b}, "
+                f"{text.messages(row['messages'])}. {NEW_CHECK}"], className="newcomer")
+        for row in fresh.head(MOST_NEW).to_dict("records")
+    ]  # fmt: skip
 
 
 def _table(lines: pd.DataFrame, ways: Callable[[dict[str, Any]], Ways]) -> html.Div:
@@ -98,7 +124,9 @@ def _table(lines: pd.DataFrame, ways: Callable[[dict[str, Any]], Ways]) -> html.
     if len(lines) > MOST_LINES:
         out.append(html.P(f"{text.number(len(lines) - MOST_LINES)} more are in the CSV.", className="muted small"))
     if known := _evidence(lines):
-        out.append(parts.folded("How this is known", html.Ul([html.Li(one) for one in known], className="evidence")))
+        whole = ", from the reports of all days" if lines["code"].iloc[0] in UNSENT_CODES else ""
+        body = html.Ul([html.Li(one) for one in known], className="evidence")
+        out.append(parts.folded(f"How this is known{whole}", body))
     return html.Div(out)
 
 
@@ -113,15 +141,6 @@ def _evidence(lines: pd.DataFrame) -> list[str]:
     return list(told)[:MOST_KNOWN]
 
 
-def _concrete(check: str, lines: pd.DataFrame) -> str:
-    """The check with the domain and the address in its commands, where all lines have the same."""
-    for word, column in (("DOMAIN", "domain"), ("ADDRESS", "source_ip")):
-        values = lines[column].unique()
-        if len(values) == 1 and _PLAIN.fullmatch(str(values[0])):
-            check = check.replace(f" {word}", f" {values[0]}")
-    return check
-
-
 def _line(row: dict[str, Any], to: Ways) -> list[Any]:
     of = "" if row["messages"] == row["total"] else f" of {text.number(row['total'])}"
     links = [
@@ -133,9 +152,12 @@ def _line(row: dict[str, Any], to: Ways) -> list[Any]:
         )
         if href
     ]
+    source: Any = parts.code(row["source_ip"], 45)
+    if row["new_since"] == row["new_since"]:  # not NaT
+        source = html.Span([source, " ", parts.chip("New", "watch", f"{text.show(row['sender'], 64)} is a new sender")])
     return [
         f"{text.number(row['messages'])}{of}",
-        parts.code(row["source_ip"], 45),
+        source,
         text.show(row["header_from"], 64),
         signer(row),
         text.show(row["receiver"], 64),

@@ -13,9 +13,11 @@ from dmarcview.dashboard.pages import findings, overview, sent
 from dmarcview.dashboard.reconcile import Compared
 from dmarcview.query import Completeness
 from dmarcview.query.complete import words as said
+from dmarcview.reconcile import CODES
 from dmarcview.reconcile.sums import Totals
 
 MOST_SELECTORS = 12
+EXPLAINED = ("elsewhere", "third_party", "forwarded")  # kinds of which it is known who sent
 BROKEN_PARTS = 100  # one signature in so many: then it is no accident of one message
 
 
@@ -87,9 +89,9 @@ def judge(found: Compared) -> verdict.Verdict:
     """One sentence on the whole comparison."""
     now = found.totals
     watched = [
-        f"{name[0].lower()}{name[1:]} ({text.number(count)})"
-        for code, (level, name) in findings.NAMES.items()
-        if level == findings.WATCH and (count := findings.total(found.findings, code))
+        f"{kind.title[0].lower()}{kind.title[1:]} ({text.number(count)})"
+        for code, kind in CODES.items()
+        if findings.level(code) == "watch" and (count := findings.total(found.findings, code))
     ]
     detail = f"To look at: {'; '.join(watched)}." if watched else ""
     if not now.sent:
@@ -113,7 +115,7 @@ def judge(found: Compared) -> verdict.Verdict:
 def tiles(found: Compared) -> list[html.Div]:
     """The five numbers with their denominators."""
     now = found.totals
-    explained = sum(findings.total(found.findings, code) for code in findings.EXPLAINED)
+    explained = sum(findings.total(found.findings, code) for code in EXPLAINED)
     if now.coverage is None or now.low is None or now.high is None:
         counted = "nothing is complete yet"
     else:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from dash import dcc, html
 
-from dmarcview.dashboard import parts, text
+from dmarcview.dashboard import parts, text, url
 from dmarcview.dashboard.grid import grid
 
 MOST_ROWS = 2_000
@@ -43,9 +43,20 @@ def layout() -> list[Any]:
             parts.csv_link("reports"),
         ),
         html.P(id="reports-words", className="lead"),
+        html.Div(id="reports-narrowed"),
         html.Div(id="reports-empty"),
         *grid("reports", COLUMNS),
     ]  # fmt: skip
+
+
+def narrowed(view: url.View, prefix: str) -> list[tuple[str, str]]:
+    """What only the address of the page says: reporter and sending address, as `parts.narrowed` takes them."""
+    told = {"by": f"Reporter: {text.show(view.by, 64)}", "ip": f"Tells of {text.show(view.ip, 45)}"}
+    return [
+        (words, url.href(prefix, "/reports", url.cleared_of(view, name)))
+        for name, words in told.items()
+        if getattr(view, name)
+    ]
 
 
 def standing(row: dict[Any, Any]) -> tuple[str, str, str]:

@@ -69,6 +69,7 @@ def layout(view: url.View) -> list[Any]:
                     note="A mail that is put off is tried again and then counts once more. Today is not over: hatched.",
                 ),
                 _filters(view),
+                html.Div(id="sent-narrowed"),
                 html.Div(id="sent-none"),
                 *grid("sent", COLUMNS),
             ],
@@ -96,7 +97,7 @@ def _filters(view: url.View) -> html.Div:
         [
             dmc.Select(id="sent-outcome", label="Outcome", data=words, value=outcome, w=160, size="sm",
                        allowDeselect=False, comboboxProps={"shadow": "md"}),
-            dmc.TextInput(id="sent-rcpt", label="Recipient domain", value=rcpt, w=200, size="sm", debounce=700,
+            dmc.TextInput(id="sent-rcpt", label="Recipient domains", value=rcpt, w=200, size="sm", debounce=700,
                           placeholder="example.net"),
             dmc.TextInput(id="sent-find", label="Find one mail", value=find, w=340, size="sm", debounce=700,
                           placeholder="Queue id, Message-ID, sender or recipient"),
@@ -109,7 +110,19 @@ def _filters(view: url.View) -> html.Div:
 
 def controls(view: url.View) -> tuple[str, str, str]:
     """Values of the page's own filters: outcome, recipient domain, search."""
-    return view.outcome or ALL, view.rcpt or "", view.find or ""
+    return view.outcome or ALL, ", ".join(view.rcpt), view.find or ""
+
+
+def narrowed(view: url.View, prefix: str) -> list[tuple[str, str]]:
+    """What only the address of the page says, as `parts.narrowed` takes it."""
+    told: dict[str, str] = {}
+    if view.ip:
+        told["ip"] = f"Sent from {text.show(view.ip, 45)}"
+    if view.key:
+        told["key"] = f"Signed by {text.show(', '.join(one for one in view.key if one), 100) or 'nobody'}"
+    if view.host:
+        told["host"] = f"Host under {text.show(', '.join(view.host), 200)}"
+    return [(words, url.href(prefix, "/sent", url.cleared_of(view, name))) for name, words in told.items()]
 
 
 def words(daily: pd.DataFrame) -> str:
