@@ -109,7 +109,7 @@ def test_all_places_wait_for_the_same_days_and_not_for_a_reporter_that_stopped(
     assert {date.fromisoformat(one["day"]) for one in listed[0]} == waiting
     assert all(one["silent"] == ["gone.test"] and "gone.test" not in one["late"] + one["awaited"] for one in listed[0])
     for name in ("summary", "reconcile"):
-        assert f"{as_date(TODAY - 1)} is 60 % in; usual reporters 1 of 3" in said(capsys, name, *window)
+        assert f"{as_date(TODAY - 1)} is 50 % in; usual reporters 1 of 3" in said(capsys, name, *window)
 
 
 def test_the_days_of_the_store_say_who_is_silent(store: Library) -> None:

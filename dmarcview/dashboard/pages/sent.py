@@ -55,6 +55,7 @@ def layout(view: url.View) -> list[Any]:
     return [
         parts.heading("Sent", html.Span(id="sent-window", className="muted"), parts.csv_link("sent")),
         html.P(id="sent-words", className="lead"),
+        html.Div(id="sent-narrowed"),
         html.Div(id="sent-empty"),
         html.Div(
             [
@@ -69,7 +70,6 @@ def layout(view: url.View) -> list[Any]:
                     note="A mail that is put off is tried again and then counts once more. Today is not over: hatched.",
                 ),
                 _filters(view),
-                html.Div(id="sent-narrowed"),
                 html.Div(id="sent-none"),
                 *grid("sent", COLUMNS),
             ],
