@@ -112,6 +112,14 @@ def test_all_places_wait_for_the_same_days_and_not_for_a_reporter_that_stopped(
         assert f"{as_date(TODAY - 1)} is 50 % in; usual reporters 1 of 3" in said(capsys, name, *window)
 
 
+def test_what_went_to_a_reporter_that_stopped_is_not_awaited_but_counted_as_not_reported(store: Library) -> None:
+    rows = store.reconcile(since=as_date(STOPPED), until=as_date(TODAY))
+    states = rows.groupby("receiver")["state"].apply(set).to_dict()
+    assert states == {"big.test": {"complete"}, "gone.test": {"complete"}, "slow.test": {"complete", "open"}}
+    gone = rows[rows["receiver"] == "gone.test"]
+    assert gone["coverage"].tolist() == [1.0, *[0.0] * 5]
+
+
 def test_the_days_of_the_store_say_who_is_silent(store: Library) -> None:
     frame = store.completeness(days=3)
     assert frame["silent"].tolist() == [["gone.test"]] * 3

@@ -67,7 +67,7 @@ def reporter(submitter: str) -> str:
 
 def names_of(organisation: str) -> list[str]:
     """The registrable names by which the MX hosts of an organisation go."""
-    return [organisation, *(name for name, one in TABLE.items() if one == organisation)]
+    return [organisation, *(name for name, one in {**TABLE, **MAILBOXES}.items() if one == organisation)]
 
 
 def host_name(host: str) -> str:
