@@ -80,7 +80,6 @@ def _print(
     )
     for day in still_open:
         paragraph(f"{day.day} is {words(day, safe)}." if day.expected else f"{day.day} is open: {words(day)}.")
-    print()
     _receivers(rows(answer.receivers), _most(limit, LIMIT))
     lines = _dated(rows(answer.findings), *DAYS)
     for code in dict.fromkeys(one["code"] for one in lines):
@@ -104,15 +103,17 @@ def _receivers(lines: list[dict[str, Any]], most: int | None) -> None:
 
     mute = [one for one in lines if one["sent"] and one["silent"] == one["sent"] and not one["reported"]]
     telling = [one for one in lines if one["sent"] and one not in mute]
+    if telling or mute:
+        print()
     if telling:
         table(
-            ("receiver", "sent", "coverage (95 % interval)", "awaited", "reported in all", "how it was found"),
+            ("receiver", "sent", "coverage (95 % interval)", "awaited", "all reported", "how it was found"),
             [
                 (one["receiver"], number(one["sent"]), _coverage(one) if one["counted"] else "-", number(one["open"]),
                  number(one["reported"]), ", ".join(KNOWN_BY.get(why, why) for why in one["known_by"]))
                 for one in telling[:most]
             ],
-            right=("sent", "awaited", "reported in all"),
+            right=("sent", "awaited", "all reported"),
         )  # fmt: skip
         _more(telling, most)
     if mute:
