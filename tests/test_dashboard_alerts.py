@@ -136,16 +136,16 @@ def test_incidents_are_grouped_by_level_and_those_of_one_cause_stand_together() 
     assert drawn(watch).count("One cause: ") == 1
     assert drawn(act).count("One cause: ") == 0
     assert "acknowledged by dashboard" in drawn(acked)
-    assert '"do": "ack"' in drawn(act)
-    assert '"do": "ack"' not in drawn(acked)
+    assert '"data-press": "ack"' in drawn(act)
+    assert '"data-press": "ack"' not in drawn(acked)
 
 
-def test_of_many_incidents_no_more_have_buttons_than_a_request_may_bring() -> None:
+def test_of_many_incidents_the_first_are_cards_with_buttons() -> None:
     many = known(*(replace(FAILING, domain=f"d{place}.example", cause=f"c{place}") for place in range(80)))
     shown = drawn(page_of.groups(Known(tuple(many), ()), lambda _: "", str, writable=True))
-    assert shown.count('"type": "incident"') == 2 * page_of.MOST_CARDS <= 50
+    assert shown.count('"data-press"') == 2 * page_of.MOST_CARDS
     assert shown.count("fails DMARC") == 80
-    assert '"type": "incident"' not in drawn(page_of.groups(Known(tuple(many), ()), lambda _: "", str, writable=False))
+    assert '"data-press"' not in drawn(page_of.groups(Known(tuple(many), ()), lambda _: "", str, writable=False))
 
 
 def test_columns_of_members_that_say_nothing_are_left_out() -> None:
@@ -285,18 +285,15 @@ def test_a_change_of_the_chosen_domain_is_on_the_overview_chart_and_in_its_table
 # what a person says
 
 
-def press(site: Asked, changed: str, search: str = "", note: Any = None, value: Any = 1) -> Any:
-    body = site.body("alerts-said.children", changed, url__search=search, incident_note__value=note)
-    if changed.startswith("{"):
-        named = json.loads(changed.removesuffix(".n_clicks"))
-        body["inputs"][0] = [{"id": named, "property": "n_clicks", "value": value}]
-    else:
-        next(one for one in body["inputs"][1:] if one["id"] == changed.split(".", maxsplit=1)[0])["value"] = value
+def press(site: Asked, changed: str | dict[str, Any], search: str = "", note: Any = None, value: Any = 1) -> Any:
+    name, value = (changed, value) if isinstance(changed, str) else ("incident-press.data", changed)
+    body = site.body("alerts-said.children", name, url__search=search, incident_note__value=note)
+    next(one for one in body["inputs"] if one["id"] == name.split(".", maxsplit=1)[0])["value"] = value
     return site.post(body)
 
 
-def button(do: str, id: object) -> str:
-    return json.dumps({"do": do, "id": str(id), "type": "incident"}, separators=(",", ":")) + ".n_clicks"
+def button(do: Any, id: object) -> dict[str, Any]:
+    return {"do": do, "id": str(id), "n": 1}
 
 
 def test_a_card_acknowledges_and_mutes_and_the_number_beside_the_page_follows(store: Library) -> None:
@@ -345,14 +342,19 @@ def test_the_drawer_acknowledges_with_a_note(store: Library) -> None:
 def test_nothing_is_written_for_a_button_that_no_page_has(store: Library) -> None:
     site, at = Asked(store), number(store, "dmarc_failing")
     before = incidents.version(store.ledger)
-    assert press(site, button("ack", at), value=0).status_code == 204, "a card was drawn"
+    for odd in ({}, {"do": "ack"}, {"do": ["ack"], "id": str(at)}, {"do": "ack", "id": at}, {"do": None, "id": None}):
+        assert press(site, odd).status_code == 204
+    assert press(site, "incident-press.data", value=7).status_code == 204
+    assert press(site, "incident-ack.n_clicks", f"?incident={at}", value=0).status_code == 204, "nobody pressed"
     for do, which in (("boss", at), ("ack", 999), ("ack", "x"), ("ack", "1; drop table incidents"), ("mute", "-1")):
         assert press(site, button(do, which)).status_code == 204
     assert press(site, "incident-ack.n_clicks", "?incident=999").status_code == 204
     assert press(site, "incident-mute.n_clicks", "").status_code == 204
     assert press(site, "incident-unack.n_clicks", "?incident=999").status_code == 204
     assert incidents.version(store.ledger) == before
-    body = json.dumps(site.body("alerts-said.children", button("ack", at))).encode()
+    pressed = site.body("alerts-said.children", "incident-press.data")
+    pressed["inputs"][0]["value"] = button("ack", at)
+    body = json.dumps(pressed).encode()
     for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
         refused = site.client.post(PREFIX + "_dash-update-component", data=body, headers=headers,
                                    content_type="application/json")  # fmt: skip
@@ -548,6 +550,7 @@ def test_a_visitor_follows_an_incident_says_that_it_is_seen_and_sees_a_new_one_c
     silent.get_by_role("button", name="Mute 7 days").click()
     silent.get_by_role("button", name="Unmute").wait_for()
     assert "muted until 2026-11-29 12:00" in silent.inner_text()
+    page.wait_for_selector("#alerts-said:has-text('is muted for 7 days.')")
     assert page.locator("img[src=x]").count() == 0
     assert page.evaluate("window.hacked === undefined")
     held = Finding("mail_held", "", "a hold by hand", LAST, LAST, 3, "3 recipients wait.", page="/sent")

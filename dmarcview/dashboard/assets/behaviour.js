@@ -85,6 +85,15 @@
   }
   document.addEventListener("DOMContentLoaded", function () { window.setTimeout(poll, POLL_MS); });
 
+  /* The buttons of cards, which may be drawn anew while the answer to one is on its way. */
+  var presses = 0;
+  document.addEventListener("click", function (event) {
+    var button = event.target.closest && event.target.closest("[data-press]");
+    if (!button) { return; }
+    presses += 1;
+    tell("incident-press", { data: { do: button.dataset.press, id: button.dataset.incident, n: presses } });
+  });
+
   function inside(event) {
     return !(event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey);
   }

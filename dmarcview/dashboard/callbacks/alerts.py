@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dash import ALL, Dash, Input, Output, State, ctx, no_update
+from dash import Dash, Input, Output, State, ctx, no_update
 from dash.exceptions import PreventUpdate
 
 from dmarcview.dashboard import evidence, given, parts, url
@@ -141,7 +141,7 @@ def _written(app: Dash, desk: Desk) -> None:
         Output("alerts-said", "children"),
         Output("incident-said", "children", allow_duplicate=True),
         Output("alerts-version", "data"),
-        Input({"type": "incident", "do": ALL, "id": ALL}, "n_clicks"),
+        Input("incident-press", "data"),
         Input("incident-ack", "n_clicks"),
         Input("incident-unack", "n_clicks"),
         Input("incident-mute", "n_clicks"),
@@ -149,13 +149,14 @@ def _written(app: Dash, desk: Desk) -> None:
         State("incident-note", "value"),
         prevent_initial_call=True,
     )
-    def say(_: Any, __: Any, ___: Any, ____: Any, search: Any, note: Any) -> tuple[Any, ...]:
-        pressed = ctx.triggered_id
-        if not any(given.clicks(one.get("value")) for one in ctx.triggered):
-            raise PreventUpdate  # a card was drawn, and nobody pressed
-        card = isinstance(pressed, dict)
-        do = given.word(pressed.get("do")) if card else str(pressed or "").removeprefix("incident-")
-        number = url.number(given.word(pressed.get("id"))) if card else url.parse(search).incident
+    def say(press: Any, _: Any, __: Any, ___: Any, search: Any, note: Any) -> tuple[Any, ...]:
+        card = ctx.triggered_id == "incident-press"
+        if card and not isinstance(press, dict):
+            raise PreventUpdate
+        if not card and not any(given.clicks(one.get("value")) for one in ctx.triggered):
+            raise PreventUpdate  # the drawer was drawn, and nobody pressed
+        do = given.word(press.get("do")) if card else str(ctx.triggered_id or "").removeprefix("incident-")
+        number = url.number(given.word(press.get("id"))) if card else url.parse(search).incident
         one = None if number is None else desk.alerts.one(number)
         if one is None or do not in ("ack", "unack", "mute"):
             raise PreventUpdate
