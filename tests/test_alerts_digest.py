@@ -118,7 +118,7 @@ def test_the_text_says_all_and_the_gravest_step_first(store: Store) -> None:
     assert made.title == "Your mail in the week from 14 Nov 2026 to 20 Nov 2026"
     for words in (
         "of your own", "points", "example.net: ", "2 open, 1 opened, 0 cleared and 1 taken for usual within the week.",
-        "20 Nov 2026 is 96 % in; usual reporters 3 of 4, smallbox[.]example late.",
+        "20 Nov 2026 is 96 % in; usual reporters 3 of 4, smallbox[.]example silent.",
         "NEXT STEPS\n- Mail of example.com fails DMARC: 192.0.2.11.", "was delivered", "Rows: https://pages.example.org/",
     ):  # fmt: skip
         assert words in made.text, words
