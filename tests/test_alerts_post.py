@@ -24,7 +24,7 @@ from test_alerts_mail import body, free_port, read, setup, standing
 from dmarcview.alerts import bundle, memory, post, relayfault, summary
 from dmarcview.alerts.bundle import Told
 from dmarcview.alerts.fault import NotTaken
-from dmarcview.alerts.lane import LONGEST, WAITS
+from dmarcview.alerts.lane import LONGEST, WAITS, Lane
 from dmarcview.alerts.machine import MANY, NOT_RUNNING
 from dmarcview.alerts.model import CLEARED, OPENED, WORSE, Finding, Incident, Member
 from dmarcview.alerts.post import Post
@@ -599,6 +599,7 @@ def test_where_nothing_has_changed_it_is_asked_by_the_minute(far: World) -> None
     event.listen(far.store.ledger.engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
 
     def looks() -> int:
+        assert len(asked) <= 3 * 59
         found = sum("FROM incidents JOIN notices" in one for one in asked)
         asked.clear()
         return found
@@ -626,3 +627,23 @@ def test_where_nothing_has_changed_it_is_asked_by_the_minute(far: World) -> None
 def test_links_lead_to_where_the_pages_are(link: str, listen: str, prefix: str, wanted: str) -> None:
     config = Config(alerts=Alerts(link=link), dashboard=Dashboard(listen=listen, prefix=prefix))
     assert post.base(config) == wanted
+
+
+def test_what_waits_behind_a_mail_that_some_have_was_told_to_nobody(far: World) -> None:
+    far.find(FINDING, replace(FINDING, domain="behind.example"))
+    rows = incidents.listed(far.store.ledger, NOW, open_only=True)
+    incidents.ask(far.store.ledger, [(row.id, "opened", "mail", row.weight) for row in rows], NOW)
+    first, behind = incidents.due(far.store.ledger, NOW)
+
+    def send(_: object, __: int) -> None:
+        raise NotTaken(f"{incidents.PARTLY}b@far.test: 450 later")
+
+    lane = Lane("mail", far.store.ledger, send, lambda batch, _: batch, threading.Event())
+    for now in (NOW, *(NOW + LONGEST + n for n in range(len(WAITS)))):
+        lane.start([[first._replace(tries=len(WAITS))], [behind]], now)
+        lane.join(10)
+    told = {one.id: one for row in rows for one in incidents.told(far.store.ledger, row.id)}
+    assert (told[first.id].told, told[first.id].given_up) == (True, False)
+    assert (told[behind.id].told, told[behind.id].given_up, told[behind.id].error) == (
+        False, True, "b@far.test: 450 later",
+    )  # fmt: skip

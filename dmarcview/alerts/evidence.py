@@ -82,7 +82,7 @@ def of(
         return _compared(store, finding, (first, last), receivers, verified=verified)
     if finding.kind == "new_source":
         return _arrived(store, finding, (first, last), verified=verified)
-    domains = [finding.domain] if finding.domain else finding.domains
+    domains = _domains(finding)
     found = load(store, today, verified=verified, history=today - first, domain=finding.domain or None)
     if finding.kind == "forged":
         sender = "" if finding.cause == waves.NOBODY else finding.cause
@@ -95,6 +95,11 @@ def of(
         VOLUME if finding.kind == "forged" else RATE, daily, finding.usual,
         causes.WORDS.get(MECHANISMS.get(finding.kind, ""), ""),
     )  # fmt: skip
+
+
+def _domains(finding: Finding) -> Sequence[str]:
+    """Whose mail it is about."""
+    return [finding.domain] if finding.domain else finding.domains
 
 
 def _compared(
@@ -111,10 +116,9 @@ def _compared(
         rows = rows[(selectors == finding.cause) & (rows["matched_by"] != "")]
         total, failed = rows["reported"], rows["dkim_fail"]
     else:
-        rows = rows[rows["source_ip"] == finding.cause]
-        rows = rows[rows["header_from"].isin([finding.domain, *(member.name for member in finding.members)])]
-        if finding.kind == "bypass":
-            rows = rows[joined.says(rows, "bypass")]
+        judged = joined.bypassing if finding.kind == "bypass" else joined.beyond
+        rows = judged(rows[rows["source_ip"] == finding.cause])
+        rows = rows[rows["header_from"].isin(_domains(finding))]
         total = (rows["reported"] - rows["sent"]).clip(lower=0)
         failed = total * 0
     day, *counts = (one.to_numpy().astype(np.int64) for one in (rows["day"].dt.date.map(day_number), total, failed))
@@ -133,7 +137,7 @@ def _arrived(store: Store, finding: Finding, days: tuple[int, int], *, verified:
         "and list_contains(chosen.domains, c.domain) "
         f"where c.day >= date '{bounds.since}' and c.day < date '{bounds.until}' group by all"
     )
-    domains = [finding.domain] if finding.domain else [member.name for member in finding.members]
+    domains = _domains(finding)
     with store.heavy.cursor() as cursor:
         senders.put(store, cursor, finding.domain or None)
         cursor.execute("create temp table chosen (sender varchar, domains varchar[])")

@@ -91,8 +91,7 @@ def signed(rows: pd.DataFrame, today: int, complete: Bools | None = None) -> lis
 
 def not_sent(rows: pd.DataFrame, today: int) -> list[Finding]:
     """Reported from the relay's address beyond what it delivered there, of the newest days."""
-    ours = _recent(rows[rows["matched_by"] != ""], today)
-    marked = ours[says(ours, "more_reported") | says(ours, "other_receiver")]
+    marked = beyond(_recent(rows, today))
     out = []
     for (source, domain), part in marked.groupby(["source_ip", "header_from"], sort=True):
         more, sent = int((part["reported"] - part["sent"]).sum()), int(part["sent"].sum())
@@ -115,22 +114,23 @@ def not_sent(rows: pd.DataFrame, today: int) -> list[Finding]:
 
 def around(rows: pd.DataFrame, today: int) -> list[Finding]:
     """Own addresses whose mail the relay's log does not have, for domains that mostly send by the relay."""
-    recent, past = _recent(rows, today), rows[says(rows, "bypass")]
-    bypass = recent[says(recent, "bypass")]
+    recent, past = _recent(rows, today), bypassing(rows)
+    bypass = bypassing(recent)
     relayed = recent[recent["matched_by"] != ""].groupby("header_from")["reported"].sum()
     by_domain: Mapping[Any, Any] = bypass.groupby("header_from")["reported"].sum().to_dict()
     out = []
     for (source, domain), part in bypass.groupby(["source_ip", "header_from"], sort=True):
         through = int(relayed.get(domain, 0))
-        messages = int(part["reported"].sum())
-        if messages < NOT_SENT_LEAST or through < RELAYED * (through + int(by_domain[domain])):
+        if part["reported"].sum() < NOT_SENT_LEAST or through < RELAYED * (through + int(by_domain[domain])):
             continue
-        first, last = _since(past, str(source), str(domain)), _days(part)[1]
+        whole = _lately(past[(past["source_ip"] == source) & (past["header_from"] == domain)])
+        first, last = _days(whole)
+        messages = int(whole["reported"].sum())
         out.append(
             Finding(
                 kind="bypass", domain=str(domain), cause=str(source), first_day=first, last_day=last,
                 weight=messages, failed=messages, total=messages,
-                text=f"{messages:,} messages of the last {RECENT_DAYS} days came from {source}, an address of yours, "
+                text=f"{messages:,} messages since {first.day} {first:%b %Y} came from {source}, an address of yours, "
                 "and are not in the relay's log.",
                 page="/reconcile", query=window_query(str(domain), first, last),
                 members=_members(part, "reported", "reported"),
@@ -139,16 +139,26 @@ def around(rows: pd.DataFrame, today: int) -> list[Finding]:
     return out
 
 
-def _since(rows: pd.DataFrame, source: str, domain: str) -> date:
-    """The first day without a pause of RECENT_DAYS since, of this source and From domain."""
-    of_it = (rows["source_ip"] == source) & (rows["header_from"] == domain)
-    days: list[date] = sorted(set(rows.loc[of_it, "day"].dt.date))
+def beyond(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of addresses of the relay that tell of more than it delivered."""
+    return rows[(rows["matched_by"] != "") & (says(rows, "more_reported") | says(rows, "other_receiver"))]
+
+
+def bypassing(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of own addresses whose mail the relay's log does not have."""
+    return rows[says(rows, "bypass")]
+
+
+def _lately(rows: pd.DataFrame) -> pd.DataFrame:
+    """The newest rows, back to the first pause of more than RECENT_DAYS."""
+    days: list[date] = sorted(set(rows["day"].dt.date))
     first = days[-1]
     for day in reversed(days):
         if (first - day).days > RECENT_DAYS:
             break
         first = day
-    return first
+    late: pd.Series[bool] = rows["day"].dt.date >= first
+    return rows[late]
 
 
 def says(rows: pd.DataFrame, code: str) -> pd.Series[bool]:

@@ -117,9 +117,10 @@ class Lane:
         ended = [one for one in batch if one not in once_more]
         behind = [one for one in rest if result.channel_fails and over and one.at <= now - LONGEST]
         again = max(now + WAITS[min(one.tries for one in once_more)], self._until) if once_more else None
-        for some, when in ((once_more, again), ([*ended, *behind], None)):
+        why = result.error.removeprefix(incidents.PARTLY)  # those behind it nobody has
+        for some, when, error in ((once_more, again, result.error), (ended, None, result.error), (behind, None, why)):
             if some:
-                incidents.tried(self._ledger, *(one.id for one in some), now=now, error=result.error, again=when)
+                incidents.tried(self._ledger, *(one.id for one in some), now=now, error=error, again=when)
         if result.error:
             words = "given up" if again is None else f"tried again in {again - now} s"
             more = f" (and {len(behind)} that waited behind it)" if behind else ""

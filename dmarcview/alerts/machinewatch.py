@@ -144,7 +144,7 @@ def refused(ledger: Ledger, now: float) -> tuple[Refusals, ...]:
     """What of known senders was refused in the last 24 hours, by code, beside the four weeks before.
 
     That a sender is authenticated is little: everybody who signs mail is. Those count whose reports counted lately, and
-    the database tells them apart: however much strangers send, it hides nothing.
+    the database tells them apart, so that a flood of others hides nothing.
     """
     c, domain = refusals.c, _domain(ledger)
     ago = (literal(int(now)) - c.at) // DAY

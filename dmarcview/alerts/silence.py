@@ -3,7 +3,7 @@
 A reporter's habit is learned from its own days: on which weekdays it reports, how often it leaves days out, how late it
 comes. Days after its newest report count as missed once they are later than its 99th percentile, each with the chance
 that a report was due at all; a day on which the other reporters are silent too counts less, because then there was no
-mail to report on. Only reporters that are known as well as the silent one must be are such company, so that one
+mail to report on. A reporter is such company once it has the history that is asked of a silent one, so that one
 stranger, who is one reporter, hides no silence. That all of them are silent is a verdict of its own (`everyone`):
 intake or `rua=` is broken.
 """

@@ -166,7 +166,9 @@ def _backtest(args: argparse.Namespace, config: Config) -> int:
         f"{found.days} days up to {found.last_day}, {found.domains} domains, each day judged by what had come by then."
     )
     if found.judged < found.series:
-        print(f"Of {number(found.series)} series the {number(found.judged)} largest were judged; of fewer --days more.")
+        print(
+            f"Of {number(found.series)} series the {number(found.judged)} largest were judged; fewer --days take more."
+        )
     print()
     table(
         ("threshold", "incidents", "a domain and month", "days to alarm (median)", ""),

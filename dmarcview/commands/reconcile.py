@@ -132,11 +132,14 @@ def _kind(code: str, lines: list[dict[str, Any]], limit: int | None) -> None:
     check = first_check(code, (one["domain"] for one in lines), (one["source_ip"] for one in lines))
     paragraph(f"First: {check}", indent="  ")
     new = [one for one in lines if one["new_since"]]
-    for sender, since in dict.fromkeys((one["sender"], one["new_since"]) for one in new):
-        paragraph(f"New: {sender}, since {since}. {NEW_CHECK}", indent="  ")
     most = _most(limit, CALM if words.calm else WANTED)
-    head = new[: -(-most // 2)] if most else new  # the busiest of the others are seen, too
-    shown = [*head, *(one for one in lines if not one["new_since"])][:most]
+    senders = list(dict.fromkeys((one["sender"], one["new_since"]) for one in new))
+    for sender, since in senders[:most]:
+        paragraph(f"New: {sender}, since {since}. {NEW_CHECK}", indent="  ")
+    if most and len(senders) > most:
+        paragraph(f"And {number(len(senders) - most)} more new senders.", indent="  ")
+    half = -(-most // 2) if most else len(new)  # the busiest of the others are seen, too
+    shown = [*new[:half], *(one for one in lines if not one["new_since"]), *new[half:]][:most]
     _lines(shown)
     _more(lines, most)
     _known(shown)
@@ -169,13 +172,15 @@ def _known(some: list[dict[str, Any]]) -> None:
     """What is known of the first sources, each once."""
     from dmarcview.reconcile.words import UNSENT_CODES
 
-    told = {one["source_ip"]: one["evidence"][:MOST_TEXTS] for one in some if one["evidence"]}
+    told = {(one["source_ip"], one["domain"]): one["evidence"][:MOST_TEXTS] for one in some if one["evidence"]}
     if not told:
         return
     whole = " (from the reports of all days, not of this window alone)" if some[0]["code"] in UNSENT_CODES else ""
     print(f"  How this is known{whole}:")
-    for source in list(told)[:MOST_KNOWN]:
-        paragraph(f"{source}: {' '.join(told[source])}", indent="    ")
+    several = len({source for source, _ in told}) < len(told)
+    for source, domain in list(told)[:MOST_KNOWN]:
+        name = f"{source} for {domain}" if several else source
+        paragraph(f"{name}: {' '.join(told[source, domain])}", indent="    ")
 
 
 def _rows(lines: list[dict[str, Any]], most: int | None) -> None:

@@ -108,9 +108,17 @@ def _reports(path: str, view: View, days: Days, where: Where) -> list[str]:
         ]
     # reports come late: without a last day of its own, the page shows the newest, too; and those that do not count
     bounds = {"until": None} if view.until is None else {}
+    filters = _filters(view, days, where, verified=False, source_ip=view.ip, **bounds)
+    if view.by is None:
+        return [filters, "reports = query.reports(store, filters, limit=None, apart=True)", "reports"]
     return [
-        _filters(view, days, where, verified=False, submitter=view.by, source_ip=view.ip, **bounds),
-        "reports = query.reports(store, filters, limit=None, apart=True)",
+        "from dataclasses import replace",
+        "import pandas as pd",
+        "from dmarcview.reconcile.receivers import reporter",
+        filters,
+        f"names = [one for one in query.submitters(store) if {view.by!a} in (one, reporter(one))] or [{view.by!a}]",
+        "asked = [replace(filters, submitter=one) for one in names]",
+        "reports = pd.concat([query.reports(store, one, limit=None, apart=True) for one in asked], ignore_index=True)",
         "reports",
     ]
 
@@ -162,10 +170,11 @@ def _alerts(_: str, view: View, __: Days, where: Where) -> list[str]:
     if view.incident is None:
         return [*asks, "incidents"]
     verified = ", verified=False" if where.doubtful else ""
+    receivers = f", receivers={dict(where.receivers)!a}" if where.receivers else ""
     return [
         *asks,
         f"incident = memory.one(store.ledger, {view.incident}, int(store.clock()))",
-        f"days = incident and evidence.of(store, incident.finding, int(store.clock()){verified})",
+        f"days = incident and evidence.of(store, incident.finding, int(store.clock()){verified}{receivers})",
         "incident",
     ]
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 REPORT_ROWS = 2_000
 REFUSED_ROWS = 1_000
+MOST_NAMES = 20  # of one organisation: a stranger may have any number, and each is asked for
 MOST_KEY = 64  # characters; keys are 24 hex digits
 XML_SLICE = 65_536  # bytes of a download at a time
 BELIEVED = ("pass", "unknown")
@@ -60,12 +61,12 @@ class Papers:
         return self.frames.cached("reports", (asked, view.by, limit), ask)
 
     def reporters(self, name: str) -> list[str]:
-        """The reporters of this name or organisation; the name itself while there is none."""
+        """The reporters of this name or organisation, at most MOST_NAMES; the name itself while there is none."""
         from dmarcview import query
         from dmarcview.reconcile.receivers import reporter
 
         known = self.frames.cached("submitters", None, lambda: query.submitters(self.store))
-        return [name] if name in known else [one for one in known if reporter(one) == name] or [name]
+        return [name] if name in known else [one for one in known if reporter(one) == name][:MOST_NAMES] or [name]
 
     def standing(self, auth: str) -> str:
         """Whether a report with this verdict on its mail counts: a key of `pages.reports.STANDINGS`."""

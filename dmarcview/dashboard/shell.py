@@ -63,7 +63,7 @@ def layout(prefix: str, title: str, version: str, alerts: int | None) -> dmc.Man
             dcc.Store(id="slow-version"),
             dcc.Store(id="alerts-version", data=alerts),
             dcc.Store(id="again"),
-            dcc.Store(id="incident-press"),  # which button of which card, and the how-manieth press
+            dcc.Store(id="incident-press"),  # which button of which card, and a count of presses
             dmc.AppShell(
                 [
                     dmc.AppShellHeader(_header(prefix, title, version, alerts)),

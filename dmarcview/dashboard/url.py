@@ -30,13 +30,14 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,14}")
 _KEY = re.compile(r"[^\s/\x00-\x1f\x7f\ud800-\udfff]{1,253}/[^\s/\x00-\x1f\x7f\ud800-\udfff]{1,253}")
 MOST_NAMES = 254  # characters of recipient domains or hosts that a link carries
 # the fields of a view that only some pages know, and which
+_SENT = ("/sent", "/export/sent")
 OF_SOME = {
-    "outcome": ("/sent", "/export/sent"),
-    "rcpt": ("/sent", "/export/sent"),
-    "host": ("/sent", "/export/sent"),
-    "key": ("/sent", "/export/sent"),
-    "find": ("/sent", "/export/sent"),
-    "row": ("/sent", "/export/sent"),
+    "outcome": _SENT,
+    "rcpt": _SENT,
+    "host": _SENT,
+    "key": _SENT,
+    "find": _SENT,
+    "row": _SENT,
     "ip": ("/sent", "/export/sent", "/reports", "/export/reports"),
     "by": ("/reports", "/export/reports"),
     "incident": ("/alerts",),

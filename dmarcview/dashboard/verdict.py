@@ -84,11 +84,11 @@ def judge(now: Totals, window: str, acts: int = 0) -> Verdict:
     While `acts` incidents ask for action nothing is simply good, and that is said first.
     """
     asks = f"{acts} incident{'s' * (acts != 1)} ask{'s' * (acts == 1)} for action. " if acts else ""
-    said = _judged(now, window)
+    found = _judged(now, window)
     if not asks:
-        return said
-    sentence = said.sentence.removeprefix(GOOD_WORDS)
-    return said._replace(level="watch" if said.level in ("good", "none") else said.level, sentence=asks + sentence)
+        return found
+    sentence = asks + found.sentence.removeprefix(GOOD_WORDS)
+    return found._replace(level="watch" if found.level in ("good", "none") else found.level, sentence=sentence)
 
 
 def _judged(now: Totals, window: str) -> Verdict:

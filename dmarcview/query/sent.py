@@ -69,6 +69,8 @@ class Sent:
     key: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
+        if self.key is not None:
+            object.__setattr__(self, "key", tuple(one.lower() for one in self.key))
         for name in ("since", "until"):
             object.__setattr__(self, name, as_day(name, getattr(self, name)))
         if self.domains is not None:

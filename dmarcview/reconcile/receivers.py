@@ -1,7 +1,7 @@
 """Which organisation took a delivery: from the MX host, the recipient's domain, and who reports on what was sent there.
 
-In this order: the user's word; what a receiver's reports say of recipients (`envelope_to`); the organisation of the MX
-host, where it reports, under its own name or another of its own; the recipient's own organisation, where it reports; a
+In this order: the user's word; the organisation of the MX host, where it reports, under its own name or another of its
+own; what a receiver's reports say of recipients (`envelope_to`); the recipient's own organisation, where it reports; a
 likeness of counts (`learn`); else the MX host's organisation. So a hosted domain counts with its host.
 """
 

@@ -17,7 +17,7 @@ _N = notices.c
 KEPT_NOTICES_DAYS = 90
 DAY = 86_400
 PARTLY = "some recipients have it: "  # begins the error of a message that others did not take
-GRAVEST = "act"  # level of what asks for action
+GRAVEST = "act"  # `alerts.words.ACT`, which is above this layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ class Notice(NamedTuple):
 
     @property
     def told(self) -> bool:
-        """Has it gone out?"""
-        return self.done is not None and not self.given_up
+        """Has it gone out, to some of its recipients at least?"""
+        return self.error.startswith(PARTLY) or (self.done is not None and self.error == "")
 
 
 def version(ledger: Ledger) -> int:
@@ -108,7 +108,7 @@ def settle(
                 out.append(Moved("opened", _one(conn, number, now), 0))
             elif old is not None and any(getattr(old, name) != value for name, value in fresh.items()):
                 rises = fresh["level"] == GRAVEST != old.level
-                values = fresh | {"changed": now} | ({"acked": None} if rises else {})
+                values = fresh | {"changed": now} | ({"acked": None, "acked_by": ""} if rises else {})
                 conn.execute(update(incidents).where(_C.id == old.id).values(values))
                 out.append(Moved("changed", _one(conn, old.id, now), old.weight))
         for old in known.values():
@@ -277,7 +277,7 @@ def about(ledger: Ledger, now: int, since: int) -> list[tuple[Row, list[Notice]]
 
 
 def waiting(ledger: Ledger, since: int) -> tuple[int, int]:
-    """(messages that have not gone out yet, those that were given up since then)."""
+    """(messages that have not gone out yet, those that were given up since then, for some of their recipients too)."""
     with ledger.read() as conn:
         open_ = conn.execute(select(func.count()).where(_N.done.is_(None))).scalar_one()
         given_up = conn.execute(select(func.count()).where(_N.done >= since, _N.error != "")).scalar_one()

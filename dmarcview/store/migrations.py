@@ -91,7 +91,7 @@ def keep_alerts(conn: Connection) -> None:
 
 
 @step(5)
-def find_first_sent(conn: Connection) -> None:
+def add_indexes(conn: Connection) -> None:
     """Format 6: the first mail of a source and From domain, and the incidents of one cause, by an index."""
     for table, name in ((sent, "sent_source"), (incidents, "incidents_cause")):
         next(index for index in table.indexes if index.name == name).create(conn, checkfirst=True)

@@ -106,7 +106,7 @@ def _new(lines: pd.DataFrame) -> list[html.P]:
     return [
         html.P([parts.chip("New", "watch"),
                 f" {text.show(row['sender'], 64)} since {row['new_since'].day} {row['new_since']:%b}, "
-                f"{text.messages(row['messages'])}. {NEW_CHECK}"], className="newcomer")
+                f"{text.messages(row['messages'])}. {NEW_CHECK}"])
         for row in fresh.head(MOST_NEW).to_dict("records")
     ]  # fmt: skip
 

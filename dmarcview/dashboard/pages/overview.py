@@ -251,7 +251,7 @@ def ended(items: list[verdict.Item], link: Callable[[verdict.Item], str], href: 
     more = len(items) - verdict.MOST_ENDED
     return html.Div(
         [
-            html.H3("Ended in these days"),
+            html.H3("In these days, over by now"),
             html.Ul(shown, className="reasons small"),
             html.P(dcc.Link(f"{more} more", href=href, className="way")) if more > 0 else None,
         ],
