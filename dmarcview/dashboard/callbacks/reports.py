@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from dash import Dash, Input, Output, State, ctx, no_update
+from dash import Dash, Input, Output, State
 
 from dmarcview.dashboard import given, parts, url
 from dmarcview.dashboard.callbacks.desk import Desk
@@ -51,11 +51,9 @@ def register(app: Dash, desk: Desk) -> None:
         Input("again", "data"),
         Input("slow-version", "data"),
     )
-    def body(asked: Any, _: Any, __: Any) -> tuple[Any, Any]:
+    def body(asked: Any, _: Any, __: Any) -> tuple[Any, bool]:
         key = given.word(asked, MOST_KEY)
         counted = probes.in_report(desk.compared.probes().answer or (), key)
-        if ctx.triggered_id == "slow-version" and not counted:
-            return no_update, no_update
         found = papers.report(key)
         if found is None:
             return plain(report.missing(key)), True
