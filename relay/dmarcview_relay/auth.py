@@ -67,7 +67,8 @@ class Guard:
         self.lockout = Lockout(settings.login, clock)
         self._recognisers = self.recognisers(settings)
         self._pool = ThreadPoolExecutor(HASHERS, "password")
-        self._waiting = 0
+        self._slots = asyncio.Semaphore(HASHERS)  # held until a guess is counted: the next one in the line sees it
+        self._waiting, self._closed = 0, False
         self._checks: set[asyncio.Task[Outcome]] = set()
         self._secret = secrets.token_bytes(32)
         self._proved: OrderedDict[str, bytes] = OrderedDict()
@@ -94,6 +95,7 @@ class Guard:
 
     def close(self) -> None:
         """Take no more; called when no connection is left."""
+        self._closed = True
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     async def password(self, address: str, name: str, password: str) -> Outcome:
@@ -118,23 +120,22 @@ class Guard:
             return self.settle(address, name, good=True)
         self._waiting += 1
         try:
-            fits = await asyncio.get_running_loop().run_in_executor(
-                self._pool, self._fits, address, name, password, kept
-            )
+            async with self._slots:
+                return await self._hashed(address, name, password, kept)
         finally:
             self._waiting -= 1
-        if fits is None:
+
+    async def _hashed(self, address: str, name: str, password: str, kept: Hash) -> Outcome:
+        if self._closed:
+            return Outcome(Verdict.BUSY)
+        if self.lockout.locked(address, name):  # by the guesses that were before this one in the line
             return Outcome(Verdict.LOCKED)
+        fits = await asyncio.get_running_loop().run_in_executor(self._pool, kept.fits, password)
         user = self.users.find(name)
         good = bool(fits and password and user and user.password and user.password.hash == kept)
         if good:
             self._prove(name, password, kept)
         return self.settle(address, name, good=good)
-
-    def _fits(self, address: str, name: str, password: str, kept: Hash) -> bool | None:
-        if self.lockout.locked(address, name):  # by the guesses that were before this one in the line
-            return None
-        return kept.fits(password)
 
     def settle(self, address: str, name: str, *, good: bool) -> Outcome:
         """Count how a try ended, and say it in the log."""
