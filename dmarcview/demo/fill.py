@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -37,24 +36,22 @@ def fill(
 ) -> Filled:
     """Make the year and bring it into the store of a world that was launched. Raises DemoError, StoreError, SpoolError.
 
-    The log comes before the reports: alerts look while these are taken, and must not judge them alone. The import and
-    ingest read, each in a process of its own, while this one makes the newer mails.
+    The log comes before the reports, and the newer of these before the older: alerts look while they are taken, and
+    must neither judge reports alone nor miss the newest. The import and ingest read, each in a process of its own.
     """
     older = [one for one in traffic.year(today, days=days, upto=mailed + 1) if one.arrives < rhythm.midnight(today)]
     filed = prepare(world, older)
     say(f"Made up {filed.reports:,} older reports, kept in files.")
+    newer = list(early(today, days=min(days, mailed)))
     world.up()  # it makes the store
     until = min(int(time.time()), rhythm.midnight(today) + rhythm.DAY)
     with Store.open(world.data, watched=[domain.name for domain in DOMAINS]) as store:
         rows = sentlog.put(store, today, days=days, until=until)
         sentlog.remember(store, today)
     say(f"The relay's log is there: {rows:,} tries to deliver.")
-    with ThreadPoolExecutor(1) as beside:
-        imported = beside.submit(bring, world)
-        newer = list(early(today, days=min(days, mailed)))
-        posted = post(world, newer)
-        say(f"{posted.reports:,} report mails lie in the spool, each with the time at which it came.")
-        told = imported.result()
+    posted = post(world, newer)
+    say(f"{posted.reports:,} report mails lie in the spool, each with the time at which it came.")
+    told = bring(world)
     say(
         f"Imported {told['reports']:,} reports, {told['records']:,} records; {told['duplicates']} came twice, "
         f"{told['conflicts']} in conflict, {len(told['refused'])} refused."
