@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from .model import Finding
 
 JOINED_DAYS = 60  # of sent and reported that are laid beside each other
-REST = 100  # times as long as that took, its findings are kept; on a small store they are always fresh
+QUICK = 5.0  # seconds: a comparison that takes less is made at every look, so that it never lags behind the rates
+REST = 100  # times as long as a slower one took, its findings are kept
 LONGEST = 3_600.0  # seconds that they are kept
 SETTLED_DAYS = 4  # after its end the signature that was the cause of an incident is no longer looked for
 
@@ -88,7 +89,8 @@ class Evaluator:
         compared = reconcile(store, bounds, config.reconcile.receivers)
         found = joined.findings(compared, today, known.flags([""])[0])
         ended = self._clock()
-        self._joined = _Joined(found, today, ended + min(LONGEST, REST * (ended - began)))
+        took = ended - began
+        self._joined = _Joined(found, today, ended + min(LONGEST, REST * took if took > QUICK else 0.0))
         return found
 
 
