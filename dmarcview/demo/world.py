@@ -47,10 +47,11 @@ class Places:
 class World:
     """Everything of one demo in one folder; use it as a context manager.
 
-    `port` is the dashboard's, 0 takes a free one; `own` are networks that the settings call ours.
+    `port` is the dashboard's, 0 takes a free one; `own` are networks that the settings call ours; `alerts`: does the
+    clock of alerts run?
     """
 
-    def __init__(self, folder: Path, *, port: int = 0, own: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, *, port: int = 0, own: Sequence[str] = (), alerts: bool = True) -> None:
         self.folder = folder
         self.config = folder / "dmarcview.toml"
         self.data = folder / "data"
@@ -59,6 +60,7 @@ class World:
         self._status = folder / "status.json"
         self._port = port
         self._own = own
+        self._alerts = alerts
         self._key = sign.make()
         self.mailbox = Mailbox()  # where the mail goes that leaves
         self.zones: dns.Zones = {}
@@ -138,6 +140,9 @@ asn = "asn.mmdb"
 [dashboard]
 port = {self._port}
 title = "dmarcview demo"
+
+[alerts]
+check = {"true" if self._alerts else "false"}
 """
 
     def command(self, *words: str) -> list[str]:
